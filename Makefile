@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+# A thin front for tools/deps, meson and pytest. `make help` lists the targets.
+PYTEST = /usr/bin/python3 -m pytest -p no:cacheprovider
+BUILD = build
+ASAN = build-asan
+
+.PHONY: help deps deps-undo build asan demo check check-lab check-fresh test bench install uninstall fmt clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: ## install what the build and the tests need (Debian 12 and 13); says what it adds to apt's sources
+	@tools/deps
+
+deps-undo: ## take the apt sources and pins of `make deps` away
+	@tools/deps undo
+
+$(BUILD)/build.ninja:
+	@meson setup $(BUILD) --buildtype=debugoptimized >$(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }; rm -f $(BUILD).log
+
+$(ASAN)/build.ninja:
+	@meson setup $(ASAN) -Db_sanitize=address,undefined -Db_lundef=false >$(ASAN).log 2>&1 || { cat $(ASAN).log; exit 1; }; rm -f $(ASAN).log
+
+build: $(BUILD)/build.ninja ## build/kvrail, build/kvrail-cni, build/kvrail-kv
+	@ninja -C $(BUILD) --quiet
+
+asan: $(ASAN)/build.ninja
+	@ninja -C $(ASAN) --quiet
+
+demo: deps build ## the whole story on two emulated nodes, with progress (no special hardware, no root after deps)
+	@lab/demo
+
+check: build asan ## unit, fuzz and system tests, with AddressSanitizer and UBSan
+	@test/run unit system
+
+check-lab: build ## the tests that need SR-IOV and RoCE: two QEMU guests
+	@test/run lab
+
+check-fresh: ## the README's two commands on minimal Debian 12 and 13 roots (needs root)
+	@test/fresh
+
+test: deps build asan ## everything: unit, fuzz, system, lab
+	@test/run unit system lab
+
+bench: deps build ## the figures of docs/performance.md
+	@bench/run
+
+install: build ## install under the prefix that meson was set up with (DESTDIR is honoured)
+	@meson install -C $(BUILD)
+
+uninstall: ## remove what install put there
+	@ninja -C $(BUILD) uninstall
+
+fmt: ## clang-format what differs from the last commit
+	@git diff -U0 HEAD -- '*.c' '*.h' | clang-format-diff -p1 -i
+
+clean: ## remove the build folders
+	@rm -rf $(BUILD) $(ASAN)

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * CNI verbs. An attachment is what one ADD made: one sandbox (container id) and CNI_IFNAME, one or
+ * several rails. Its journal is one file, STATE/attach/<container>-<ifname>.json, written by rename and
+ * fsync before each change of the kernel; DEL, a failed ADD, a restart of the agent and garbage
+ * collection run the same attachment_undo() over it.
+ */
+#ifndef KVRAIL_ATTACH_ATTACH_H
+#define KVRAIL_ATTACH_ATTACH_H
+
+#include "api/network.h"
+#include "ipam/ipam.h"
+#include "linux/sysroot.h"
+
+/* A VF that an attachment may take. */
+struct attach_vf {
+	const char *pci, *pf_pci, *pf_netdev;
+	unsigned index;	      /* VF number on its PF */
+	const char *netdev;   /* its name on the host */
+	const char *rdma;     /* NULL: no RDMA device */
+	const char *driver;
+	const char *resource; /* "p2rdma": without prefix */
+};
+
+/* What the engine asks of the role that runs it. Called from any worker thread. */
+struct attach_host {
+	struct store *store;
+	const struct sysroot *root;
+	const char *state_dir; /* "/var/lib/kvrail" */
+	bool soft_roce;
+	void *arg;
+	/* A free VF of @resource ("prefix/name" or "name") that is in none of @taken; or exactly @pci when that is given. -ENOSPC: none; @e says who holds them. */
+	int (*pick_vf)(void *arg, struct arena *a, const char *resource, const char *pci, const char **taken, size_t n_taken,
+		       struct attach_vf *ret, struct err *e);
+	/* The NAD; -ENOENT: @e says which there are in that namespace. */
+	int (*network)(void *arg, struct arena *a, const char *ns, const char *name, struct api_nad **ret, struct err *e);
+	/* For tests: called before each journalled step with its name; a test kills the process in it. May be NULL. */
+	void (*step)(void *arg, const char *name);
+};
+
+/* CNI error codes, SPEC 1.1 and the reference skeleton. */
+enum cni_code {
+	CNI_OK = 0, CNI_INCOMPATIBLE_VERSION = 1, CNI_UNSUPPORTED_FIELD = 2, CNI_UNKNOWN_CONTAINER = 3,
+	CNI_INVALID_ENV = 4, CNI_IO = 5, CNI_DECODE = 6, CNI_INVALID_CONFIG = 7, CNI_INVALID_NETNS = 8,
+	CNI_TRY_AGAIN = 11, CNI_UNAVAILABLE = 50, CNI_UNAVAILABLE_LIMITED = 51, CNI_INTERNAL = 999,
+};
+
+/* The plugin's environment, as the runtime set it. Any may be NULL. */
+struct cni_env {
+	const char *command, *container_id, *netns, *ifname, *args, *path;
+};
+
+struct attach_engine;
+
+int attach_engine_new(const struct attach_host *host, struct attach_engine **ret, struct err *e);
+struct attach_engine *attach_engine_free(struct attach_engine *en);
+
+/*
+ * Run one CNI request. @conf is the network configuration text (stdin). Thread safe; requests of one container wait for each
+ * other. On success *reply is the result's JSON text ("" for DEL, GC, STATUS, CHECK) in the conf's cniVersion; on failure a CNI error object
+ * {cniVersion, code, msg, details} and the return value is its code (> 0).
+ */
+int attach_request(struct attach_engine *en, struct arena *a, const struct cni_env *env, const char *conf, size_t len,
+		   char **reply);
+
+/* Undo what journals say is half done, apply spooled DELs, drop attachments whose namespace is gone. At start, and when asked. */
+int attach_recover(struct attach_engine *en, struct err *e);
+
+/* All attachments, from the journals: for status, plan (pods touched) and device pools. JSON array; its form is in docs/architecture.md. */
+yyjson_mut_val *attach_list(struct attach_engine *en, yyjson_mut_doc *doc);
+/* The same from a state folder when no agent runs. */
+yyjson_mut_val *attach_list_dir(const char *state_dir, yyjson_mut_doc *doc, struct err *e);
+
+#endif

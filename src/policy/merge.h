@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Policies and one node's status into that node's desired state, as the SR-IOV operator merges them. Pure. */
+#ifndef KVRAIL_POLICY_MERGE_H
+#define KVRAIL_POLICY_MERGE_H
+
+#include "api/network.h"
+#include "api/nodestate.h"
+#include "api/policy.h"
+
+/* Why a policy gave this node nothing, or what it gave: for `plan`, conditions and the administrator. */
+struct merge_note {
+	const struct api_policy *policy;
+	bool node_selected;
+	size_t ports_selected;
+	const char *text; /* "selects no port here: vendor 15b3 matched 2, deviceID 101d matched 0" */
+};
+
+struct merge_result {
+	struct api_nodestate_spec *spec;
+	struct merge_note *notes; /* one per policy, in the order given */
+	size_t n_notes;
+};
+
+/*
+ * @labels of the node; @all_nodes: take every policy whatever its nodeSelector says (a standalone node has no labels).
+ * @rdma_mode from the pool config or NULL. Order and replacement rules: provisioning facts 1.2.
+ */
+int merge_policies(struct arena *a, const struct api_policy **policies, size_t n_policies,
+		   const struct pair *labels, size_t n_labels, bool all_nodes,
+		   const struct api_nodestate_status *status, const char *rdma_mode,
+		   struct merge_result *ret, struct err *e);
+
+/* One PF by one selector; *why (in @a) names the first part that did not match. */
+bool merge_selects(struct arena *a, const struct api_nic_selector *s, const struct api_interface_status *pf,
+		   const char **why);
+
+/* The NAD of a network, text for text as the operator renders it. @prefix is RESOURCE_PREFIX. */
+int render_nad(struct arena *a, const struct api_kind *kind, const struct api_network *network,
+	       const char *prefix, struct api_nad **ret, struct err *e);
+
+/* Rules between objects (overlapping VF ranges, mixed externallyManaged, ...), with the webhook's words. */
+void validate_together(const struct api_policy **policies, size_t n, struct complaints *c);
+
+#endif
