@@ -3,6 +3,7 @@
 #ifndef KVRAIL_RPC_HTTPD_H
 #define KVRAIL_RPC_HTTPD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -10,42 +11,47 @@
 #include "base/err.h"
 
 struct httpd;
-struct httpd_stream; /* a reply that is written piece by piece */
 
 struct httpd_request {
 	struct arena *arena; /* lives as long as the request */
-	const char *method, *path;
-	const char *body;
+	const char *method, *path; /* path without the query */
+	const char *body;	   /* NUL-terminated */
 	size_t body_len;
 	uid_t uid; /* of the peer, SO_PEERCRED */
 	pid_t pid;
-	struct httpd_stream *stream;
-	void *priv;
+	void *connection;
 };
 
 /* Value of a query parameter or NULL. */
 const char *httpd_query(const struct httpd_request *rq, const char *name);
 
 struct httpd_reply {
-	int status; /* 200, 400, ... */
-	const char *content_type, *body; /* in the request's arena */
-	size_t len;
+	int status;			 /* 200, 400, ... */
+	const char *content_type, *body; /* in the request's arena; NULL: application/json, empty */
+	int fd; /* when not -1: the reply is what is read from this pipe until its end; the server closes it */
 };
 
+/* Set the reply's status and body at once. */
+void httpd_say(struct httpd_reply *reply, int status, const char *body);
+
+/* Runs in a thread of its own. */
 typedef void (*httpd_handler)(void *arg, struct httpd_request *rq, struct httpd_reply *reply);
 
 /*
- * Listen on @path (folder 0700 made if need be, socket 0600). -EADDRINUSE when a live server answers there; a stale socket of a dead one is replaced.
- * Bodies above @max_body get 413, more than @max_connections wait.
+ * Listen on @path (0600; its folder is made 0700 if need be). -EADDRINUSE when a live server
+ * answers there; a dead one's socket is replaced. A body above @max_body gets 413; above
+ * @max_connections a caller waits.
  */
 int httpd_start(const char *path, size_t max_body, unsigned max_connections, httpd_handler handler, void *arg,
 		struct httpd **ret, struct err *e);
-struct httpd *httpd_stop(struct httpd *h); /* waits for running handlers */
+/* Removes the socket, waits for running handlers; NULL is fine, returns NULL. */
+struct httpd *httpd_stop(struct httpd *h);
 
-/* Inside a handler: send a part of the reply now (chunked, status 200, application/x-ndjson). Returns -EPIPE when the client is gone. */
-int httpd_send(struct httpd_request *rq, const char *data, size_t len);
-
-/* Client side: one request over a unix socket. @part (may be NULL) gets the body's lines as they come; else the whole body is returned. */
+/*
+ * Client: one request over a unix socket. With @line each line of the body is handed over as it comes
+ * (its non-zero return stops and is returned), else the whole body is put in *reply ("" when empty).
+ * -ENOTCONN when nobody answers there; -EFBIG for more than @max_reply bytes or, with @line, a line longer than that.
+ */
 int http_unix(const char *socket_path, const char *method, const char *target, const char *body, size_t len, size_t max_reply,
 	      int (*line)(void *arg, const char *line, size_t len), void *arg, struct arena *a, int *status, char **reply,
 	      struct err *e);
