@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One HTTP request to the agent's socket. */
+#ifndef KVRAIL_CNI_AGENT_H
+#define KVRAIL_CNI_AGENT_H
+
+#include <stddef.h>
+
+/* A connected socket, or a negative errno. Tries again for @wait_ms while nobody listens there. */
+int agent_connect(const char *path, unsigned wait_ms);
+
+struct agent_reply {
+	int status;
+	const char *body; /* inside the caller's buffer */
+	size_t len;
+};
+
+/*
+ * POST @body to /cni and read the whole reply into @buf. Negative errno when the agent went away before the reply was
+ * complete (-ECONNRESET), does not answer for @timeout_s (-ETIMEDOUT) or speaks no HTTP (-EPROTO).
+ */
+int agent_post(int fd, const char *body, size_t len, unsigned timeout_s, char *buf, size_t size, struct agent_reply *ret);
+
+#endif
