@@ -159,8 +159,14 @@ int file_open_beneath(int dirfd, const char *path, int flags, mode_t mode)
 		.mode = flags & O_CREAT ? mode : 0,
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
 	};
-	long fd = syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
+	long fd;
 
+	/* EAGAIN: something was renamed or mounted meanwhile and ".." could not be proved to stay inside */
+	for (unsigned tries = 0; tries < 128; tries++) {
+		fd = syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
+		if (fd >= 0 || errno != EAGAIN)
+			break;
+	}
 	return fd < 0 ? -errno : (int)fd;
 }
 
