@@ -1,0 +1,560 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/mount.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/parse.h"
+#include "linux/sysroot.h"
+
+/* A sysfs attribute is at most one page, and the largest page of any machine here is 64 KiB (arm64). */
+#define ATTR_MAX (64 * 1024)
+#define PROC_MAX (1024 * 1024)
+#define ERRORS_MAX (1024 * 1024)
+
+/* One line of the tree's "errors": the read of this file fails, by whichever link it is reached. */
+struct failing {
+	const char *path; /* with sys/ or proc/ in front */
+	dev_t dev;
+	ino_t ino; /* 0: the tree has no such file */
+	int code;  /* negative errno */
+};
+
+struct sysroot {
+	struct arena *arena;
+	int sys_fd, proc_fd;
+	bool live;
+	struct failing *failing;
+	size_t n_failing;
+};
+
+/* Where a path starts: the two folders that a sysroot holds. */
+struct place {
+	const char *name;
+	int fd;
+};
+
+static struct place in_sys(const struct sysroot *r)
+{
+	return (struct place){ "sys", r->sys_fd };
+}
+
+static struct place in_proc(const struct sysroot *r)
+{
+	return (struct place){ "proc", r->proc_fd };
+}
+
+static const struct {
+	const char *name;
+	int code;
+} errno_names[] = {
+	{ "EPERM", -EPERM },	   { "ENOENT", -ENOENT },     { "EIO", -EIO },
+	{ "ENXIO", -ENXIO },	   { "EAGAIN", -EAGAIN },     { "ENOMEM", -ENOMEM },
+	{ "EACCES", -EACCES },	   { "EBUSY", -EBUSY },	      { "ENODEV", -ENODEV },
+	{ "EINVAL", -EINVAL },	   { "ENOSPC", -ENOSPC },     { "ERANGE", -ERANGE },
+	{ "ENOSYS", -ENOSYS },	   { "ENODATA", -ENODATA },   { "EOPNOTSUPP", -EOPNOTSUPP },
+	{ "ENOTSUPP", -EOPNOTSUPP }, { "ETIMEDOUT", -ETIMEDOUT },
+};
+
+static int errno_by_name(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(errno_names); i++)
+		if (strcmp(errno_names[i].name, name) == 0)
+			return errno_names[i].code;
+	return 0;
+}
+
+static int load_errors(struct sysroot *r, int dir_fd, struct err *e)
+{
+	_cleanup_free_ char *text = NULL;
+	char *line, *next, *save;
+	unsigned number = 0;
+	int x = file_read(dir_fd, "errors", ERRORS_MAX, &text, NULL);
+
+	if (x == -ENOENT)
+		return 0;
+	if (x < 0)
+		return err_errno(e, x, "errors");
+	for (line = text; line; line = next) {
+		const char *path, *name;
+		struct failing *f;
+		struct stat st;
+
+		next = strchr(line, '\n');
+		if (next)
+			*next++ = '\0';
+		number++;
+		path = strtok_r(line, " \t", &save);
+		if (!path || path[0] == '#')
+			continue;
+		name = strtok_r(NULL, " \t", &save);
+		if (!name || !errno_by_name(name))
+			return err_set(e, -EINVAL, "errors:%u: \"%s\" is no name of an error: a line is PATH ERRNO, "
+				       "as in \"sys/class/net/p2/speed EINVAL\"", number, name ? name : "");
+		f = arena_push(r->arena, &r->failing, &r->n_failing, sizeof(*f));
+		f->path = arena_strdup(r->arena, path);
+		f->code = errno_by_name(name);
+		if (fstatat(dir_fd, path, &st, 0) == 0) {
+			f->dev = st.st_dev;
+			f->ino = st.st_ino;
+		}
+	}
+	return 0;
+}
+
+static struct sysroot *sysroot_new(bool live)
+{
+	struct arena *a = arena_new();
+	struct sysroot *r = arena_alloc(a, sizeof(*r));
+
+	r->arena = a;
+	r->sys_fd = r->proc_fd = -1;
+	r->live = live;
+	return r;
+}
+
+static void sysroot_closep(struct sysroot **r)
+{
+	sysroot_close(*r);
+}
+
+int sysroot_open(const char *dir, struct sysroot **ret, struct err *e)
+{
+	_cleanup_(sysroot_closep) struct sysroot *r = sysroot_new(!dir);
+	_cleanup_close_ int fd = -1;
+	int x;
+
+	fd = open(dir ? dir : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_errno(e, -errno, "%s", dir ? dir : "/");
+	r->sys_fd = openat(fd, "sys", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (r->sys_fd < 0)
+		return err_errno(e, -errno, "%s/sys", dir ? dir : "");
+	r->proc_fd = openat(fd, "proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (r->proc_fd < 0 && errno != ENOENT)
+		return err_errno(e, -errno, "%s/proc", dir ? dir : "");
+	if (dir) {
+		x = load_errors(r, fd, e);
+		if (x < 0)
+			return err_wrap(e, x, "%s", dir);
+	}
+	*ret = TAKE_PTR(r);
+	return 0;
+}
+
+/*
+ * A sysfs belongs to the network namespace of whoever makes it (fs/sysfs/mount.c), so one that is mounted nowhere, made
+ * here and now, shows the devices of this thread's namespace.
+ */
+static int open_own_sysfs(void)
+{
+	_cleanup_close_ int fs = (int)syscall(SYS_fsopen, "sysfs", FSOPEN_CLOEXEC);
+	int fd;
+
+	if (fs < 0)
+		return -errno;
+	if (syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return -errno;
+	fd = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC,
+			  MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+int sysroot_open_here(struct sysroot **ret, struct err *e)
+{
+	_cleanup_(sysroot_closep) struct sysroot *r = sysroot_new(true);
+
+	r->sys_fd = open_own_sysfs();
+	if (r->sys_fd < 0)
+		return err_errno(e, r->sys_fd, "cannot make a sysfs of this network namespace");
+	r->proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (r->proc_fd < 0)
+		return err_errno(e, -errno, "/proc");
+	*ret = TAKE_PTR(r);
+	return 0;
+}
+
+struct sysroot *sysroot_close(struct sysroot *r)
+{
+	if (!r)
+		return NULL;
+	if (r->sys_fd >= 0)
+		close(r->sys_fd);
+	if (r->proc_fd >= 0)
+		close(r->proc_fd);
+	arena_free(r->arena);
+	return NULL;
+}
+
+bool sysroot_is_live(const struct sysroot *r)
+{
+	return r->live;
+}
+
+int sysroot_fd(const struct sysroot *r)
+{
+	return r->sys_fd;
+}
+
+static int make_path(char path[static PATH_MAX], const char *fmt, va_list ap)
+{
+	int n = vsnprintf(path, PATH_MAX, fmt, ap);
+
+	return n < 0 ? -EINVAL : n >= PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
+/* The error that the tree's list holds for the path as it was asked for, or for the file that it led to. */
+static int recorded_error(const struct sysroot *r, const char *place, const char *path, int fd)
+{
+	size_t n = strlen(place);
+	struct stat st;
+	bool have = r->n_failing && fd >= 0 && fstat(fd, &st) == 0;
+
+	for (size_t i = 0; i < r->n_failing; i++) {
+		const struct failing *f = &r->failing[i];
+
+		if (strncmp(f->path, place, n) == 0 && f->path[n] == '/' && strcmp(f->path + n + 1, path) == 0)
+			return f->code;
+		if (have && f->ino && f->ino == st.st_ino && f->dev == st.st_dev)
+			return f->code;
+	}
+	return 0;
+}
+
+/* Open for reading; the fd, or the error of the kernel or of the recorded list. */
+static int open_in(const struct sysroot *r, struct place p, const char *path, int flags)
+{
+	_cleanup_close_ int fd = -1;
+	int x;
+
+	if (p.fd < 0)
+		return -ENOENT;
+	fd = file_open_beneath(p.fd, path, flags, 0);
+	x = recorded_error(r, p.name, path, fd);
+	return x < 0 ? x : TAKE_FD(fd);
+}
+
+static int read_text(const struct sysroot *r, struct place p, size_t max, struct arena *a, const char **ret,
+		     const char *path)
+{
+	_cleanup_close_ int fd = open_in(r, p, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+	_cleanup_free_ char *buf = NULL;
+	size_t len = 0, size = 0;
+
+	if (fd < 0)
+		return fd;
+	for (;;) {
+		ssize_t n;
+
+		if (len == size) {
+			char *grown = realloc(buf, size + 4096);
+
+			if (!grown)
+				return -ENOMEM;
+			buf = grown;
+			size += 4096;
+		}
+		n = read(fd, buf + len, size - len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		len += (size_t)n;
+		if (len > max)
+			return -EFBIG;
+	}
+	if (memchr(buf, '\0', len))
+		return -EBADMSG; /* binary (vpd, config): no text */
+	while (len && buf[len - 1] == '\n')
+		len--;
+	*ret = arena_strndup(a, buf, len);
+	return 0;
+}
+
+int sysfs_read(const struct sysroot *r, struct arena *a, const char **ret, const char *fmt, ...)
+{
+	char path[PATH_MAX];
+	va_list ap;
+	int x;
+
+	va_start(ap, fmt);
+	x = make_path(path, fmt, ap);
+	va_end(ap);
+	return x < 0 ? x : read_text(r, in_sys(r), ATTR_MAX, a, ret, path);
+}
+
+int procfs_read(const struct sysroot *r, struct arena *a, const char **ret, const char *fmt, ...)
+{
+	char path[PATH_MAX];
+	va_list ap;
+	int x;
+
+	va_start(ap, fmt);
+	x = make_path(path, fmt, ap);
+	va_end(ap);
+	return x < 0 ? x : read_text(r, in_proc(r), PROC_MAX, a, ret, path);
+}
+
+int sysfs_read_u64(const struct sysroot *r, int base, uint64_t *ret, const char *fmt, ...)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	char path[PATH_MAX];
+	const char *text;
+	va_list ap;
+	int x;
+
+	va_start(ap, fmt);
+	x = make_path(path, fmt, ap);
+	va_end(ap);
+	if (x == 0)
+		x = read_text(r, in_sys(r), ATTR_MAX, a, &text, path);
+	return x < 0 ? x : parse_u64(text, base, 0, UINT64_MAX, ret);
+}
+
+int sysfs_read_i64(const struct sysroot *r, int64_t *ret, const char *fmt, ...)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	char path[PATH_MAX];
+	const char *text;
+	va_list ap;
+	int x;
+
+	va_start(ap, fmt);
+	x = make_path(path, fmt, ap);
+	va_end(ap);
+	if (x == 0)
+		x = read_text(r, in_sys(r), ATTR_MAX, a, &text, path);
+	return x < 0 ? x : parse_i64(text, 10, INT64_MIN, INT64_MAX, ret);
+}
+
+/* Where a link leads to, as its text says; -EINVAL when the path is no link. */
+static int read_link(int fd, char target[static PATH_MAX])
+{
+	struct stat st;
+	ssize_t n;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISLNK(st.st_mode))
+		return -EINVAL;
+	n = readlinkat(fd, "", target, PATH_MAX - 1);
+	if (n < 0)
+		return -errno;
+	target[n] = '\0';
+	return 0;
+}
+
+int sysfs_link(const struct sysroot *r, struct arena *a, const char **ret, const char *fmt, ...)
+{
+	_cleanup_close_ int fd = -1;
+	char path[PATH_MAX];
+	const char *slash;
+	va_list ap;
+	int x;
+
+	va_start(ap, fmt);
+	x = make_path(path, fmt, ap);
+	va_end(ap);
+	if (x < 0)
+		return x;
+	fd = open_in(r, in_sys(r), path, O_PATH | O_NOFOLLOW);
+	if (fd < 0)
+		return fd;
+	x = read_link(fd, path);
+	if (x < 0)
+		return x;
+	slash = strrchr(path, '/');
+	*ret = arena_strdup(a, slash ? slash + 1 : path);
+	return 0;
+}
+
+/* The kernel's name of what @fd is open on. */
+static int fd_path(int fd, char path[static PATH_MAX])
+{
+	char link[64];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, path, PATH_MAX - 1);
+	if (n < 0)
+		return -errno;
+	path[n] = '\0';
+	return 0;
+}
+
+int sysfs_realpath(const struct sysroot *r, struct arena *a, const char **ret, const char *fmt, ...)
+{
+	_cleanup_close_ int fd = -1;
+	char path[PATH_MAX], root[PATH_MAX];
+	size_t n;
+	va_list ap;
+	int x;
+
+	va_start(ap, fmt);
+	x = make_path(path, fmt, ap);
+	va_end(ap);
+	if (x < 0)
+		return x;
+	fd = open_in(r, in_sys(r), path, O_PATH);
+	if (fd < 0)
+		return fd;
+	x = fd_path(fd, path);
+	if (x == 0)
+		x = fd_path(r->sys_fd, root);
+	if (x < 0)
+		return x;
+	n = strcmp(root, "/") == 0 ? 0 : strlen(root); /* "/": a sysfs that is mounted nowhere */
+	if (strncmp(path, root, n) != 0 || path[n] != '/')
+		return -ENOENT; /* removed meanwhile */
+	*ret = arena_strdup(a, path + n + 1);
+	return 0;
+}
+
+static int by_version(const void *a, const void *b)
+{
+	return strverscmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+int sysfs_list(const struct sysroot *r, struct arena *a, const char ***ret, size_t *ret_n, const char *fmt, ...)
+{
+	_cleanup_close_ int fd = -1;
+	_cleanup_closedir_ DIR *dir = NULL;
+	const char **names = NULL;
+	char path[PATH_MAX];
+	struct dirent *de;
+	size_t n = 0;
+	va_list ap;
+	int x;
+
+	va_start(ap, fmt);
+	x = make_path(path, fmt, ap);
+	va_end(ap);
+	if (x < 0)
+		return x;
+	fd = open_in(r, in_sys(r), path, O_RDONLY | O_DIRECTORY);
+	if (fd < 0)
+		return fd;
+	dir = fdopendir(fd);
+	if (!dir)
+		return -errno;
+	(void)TAKE_FD(fd);
+	while ((errno = 0, de = readdir(dir))) {
+		if (strcmp(de->d_name, ".") == 0 || strcmp(de->d_name, "..") == 0)
+			continue;
+		*(const char **)arena_push(a, &names, &n, sizeof(*names)) = arena_strdup(a, de->d_name);
+	}
+	if (errno)
+		return -errno;
+	if (n)
+		qsort(names, n, sizeof(*names), by_version);
+	*ret = names;
+	*ret_n = n;
+	return 0;
+}
+
+bool sysfs_exists(const struct sysroot *r, const char *fmt, ...)
+{
+	_cleanup_close_ int fd = -1;
+	char path[PATH_MAX];
+	va_list ap;
+	int x;
+
+	va_start(ap, fmt);
+	x = make_path(path, fmt, ap);
+	va_end(ap);
+	if (x < 0)
+		return false;
+	fd = file_open_beneath(r->sys_fd, path, O_PATH | O_NOFOLLOW, 0);
+	return fd >= 0;
+}
+
+/*
+ * What the kernel means by an errno of a write to these attributes (drivers/pci/pci-sysfs.c, iov.c; the drivers'
+ * sriov_configure). An attribute that is not there is @absent.
+ */
+static const struct meaning {
+	const char *attr;
+	int code;
+	bool absent;
+	const char *text;
+} meanings[] = {
+	{ "sriov_numvfs", -ENOENT, true, "the device offers no SR-IOV: switch it on in its firmware and in the BIOS" },
+	{ "sriov_numvfs", -ENOENT, false, "no driver is bound to the PF, or its driver cannot make VFs" },
+	{ "sriov_numvfs", -ERANGE, false, "more VFs than sriov_totalvfs" },
+	{ "sriov_numvfs", -EINVAL, false, "no number of VFs, or VFs are assigned to a guest" },
+	{ "sriov_numvfs", -EBUSY, false, "VFs are enabled already (write 0 first), or the PF is in reset" },
+	{ "sriov_numvfs", -ENOMEM, false, "no room for the VFs' memory or bus numbers: switch on SR-IOV and decoding above 4G "
+					  "in the BIOS, or boot with pci=realloc" },
+	{ "sriov_numvfs", -EIO, false, "the device reports different InitialVFs and TotalVFs" },
+	{ "sriov_numvfs", -ENOSPC, false, "the PF has not enough MSI-X interrupts or queues for so many VFs" },
+	{ "sriov_numvfs", -EPERM, false, "more VFs than the driver or the firmware allows" },
+	{ "sriov_numvfs", -EAGAIN, false, "the driver is busy with another operation: try again" },
+	{ "sriov_numvfs", -EOPNOTSUPP, false, "the driver cannot make so many VFs in its present mode" },
+	{ "sriov_vf_msix_count", -EBUSY, false, "a driver is bound to the VF: unbind it first" },
+	{ "sriov_vf_msix_count", -EOPNOTSUPP, false, "the PF's driver cannot share out MSI-X vectors" },
+	{ "bind", -ENOENT, true, "the driver is not loaded" },
+	{ "bind", -ENODEV, false, "no such device, or the driver does not take it" },
+	{ "bind", -EBUSY, false, "the device has another driver" },
+	{ "unbind", -ENOENT, true, "the driver is not loaded" },
+	{ "unbind", -ENODEV, false, "the device is not bound to this driver" },
+};
+
+static const char *meaning_of(const char *path, int code, bool absent)
+{
+	const char *slash = strrchr(path, '/');
+	const char *attr = slash ? slash + 1 : path;
+
+	for (size_t i = 0; i < ARRAY_SIZE(meanings); i++) {
+		const struct meaning *m = &meanings[i];
+
+		if (strcmp(m->attr, attr) == 0 && m->code == code && m->absent == absent)
+			return m->text;
+	}
+	return code == -EROFS ? "sysfs is mounted read-only here" : NULL;
+}
+
+static int write_error(const char *path, const char *value, int code, bool absent, struct err *e)
+{
+	const char *means = meaning_of(path, code, absent);
+	size_t n = strcspn(value, "\n");
+
+	err_errno(e, code, "cannot write \"%.*s\" to sys/%s", (int)(n < 64 ? n : 64), value, path);
+	if (means && e) {
+		char text[ERR_MSG_MAX];
+
+		memcpy(text, e->msg, sizeof(text));
+		err_set(e, code, "%s (%s)", text, means);
+	}
+	return code;
+}
+
+int sysfs_write(const struct sysroot *r, const char *value, struct err *e, const char *fmt, ...)
+{
+	_cleanup_close_ int fd = -1;
+	char path[PATH_MAX];
+	size_t len = strlen(value);
+	ssize_t n;
+	va_list ap;
+	int x;
+
+	va_start(ap, fmt);
+	x = make_path(path, fmt, ap);
+	va_end(ap);
+	if (x < 0)
+		return err_errno(e, x, "sys/%s", fmt);
+	/* a plain file of a recorded tree keeps the tail of what it held otherwise */
+	fd = file_open_beneath(r->sys_fd, path, O_WRONLY | O_NOCTTY | O_NONBLOCK | (r->live ? 0 : O_TRUNC), 0);
+	if (fd < 0)
+		return write_error(path, value, fd, true, e);
+	n = write(fd, value, len);
+	if (n < 0)
+		return write_error(path, value, -errno, false, e);
+	return (size_t)n == len ? 0 : write_error(path, value, -EIO, false, e);
+}
