@@ -56,6 +56,8 @@ void store_lease_rollback(struct store *s);
 /* The lease of this pod and interface in @pool; -ENOENT. */
 int store_lease_find(struct store *s, struct arena *a, const char *pool, const char *podref, const char *ifname,
 		     struct store_lease *ret);
+/* The lease of @ip in @pool; -ENOENT. */
+int store_lease_at(struct store *s, struct arena *a, const char *pool, struct store_ip ip, struct store_lease *ret);
 /*
  * The lowest address in [from, to] that no lease of @pool holds, and, when @domain is not NULL, no overlapping lease of that domain. O(log n) in
  * the number of leases. -ENOSPC when there is none.
