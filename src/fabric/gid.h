@@ -14,7 +14,10 @@ struct gid_entry {
 	const char *ndev; /* NULL when not told */
 };
 
-/* Used entries of the port's table, from class/infiniband/DEV/ports/PORT of the sysroot of the pod's namespace. */
+/*
+ * Used entries of the port's table, by index, from class/infiniband/DEV/ports/PORT of the sysroot of the pod's
+ * namespace. -ENODEV: no such device or port here; @e lists the devices that are.
+ */
 int gid_table(const struct sysroot *r, struct arena *a, const char *rdma, unsigned port, struct gid_entry **ret,
 	      size_t *ret_n, struct err *e);
 
@@ -28,9 +31,16 @@ int gid_find(const struct sysroot *r, struct arena *a, const char *rdma, unsigne
 char *gid_format(struct arena *a, const unsigned char gid[16]); /* 0000:0000:...:ffff:0a00:8405 */
 const char *gid_type_name(enum gid_type t);			 /* "RoCE v2" */
 
-/* active_mtu, state, link_layer, rate of a port, texts as in sysfs. */
+/* The largest RoCE path MTU (256 to 4096) that a netdev of @netdev_mtu bytes carries, 0 below the smallest. */
+unsigned gid_roce_mtu(unsigned netdev_mtu);
+
+/*
+ * State of a port, texts as in sysfs ("4: ACTIVE"), NULL when not told. sysfs has no active_mtu: on Ethernet it is what the
+ * kernel makes of the MTU of the port's netdev, when that is in this namespace. -ENODEV: no such port.
+ */
 struct gid_port {
 	const char *state, *phys_state, *link_layer, *rate;
+	const char *ndev;    /* of the first used GID; NULL: the table is empty */
 	unsigned active_mtu; /* bytes, 0 unknown */
 };
 int gid_port(const struct sysroot *r, struct arena *a, const char *rdma, unsigned port, struct gid_port *ret);
