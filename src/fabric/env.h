@@ -3,6 +3,8 @@
 #ifndef KVRAIL_FABRIC_ENV_H
 #define KVRAIL_FABRIC_ENV_H
 
+#include <stdbool.h>
+
 #include "base/arena.h"
 #include "base/err.h"
 
