@@ -92,14 +92,18 @@ static int mount_sysfs(struct err *e)
 	return 0;
 }
 
+int netns_enter(int fd, bool with_sysfs, struct err *e)
+{
+	if (setns(fd, CLONE_NEWNET) < 0)
+		return err_errno(e, -errno, "cannot enter the network namespace");
+	return with_sysfs ? mount_sysfs(e) : 0;
+}
+
 static void *visit_thread(void *arg)
 {
 	struct visit *v = arg;
 
-	if (setns(v->fd, CLONE_NEWNET) < 0)
-		v->result = err_errno(v->e, -errno, "cannot enter the network namespace");
-	else
-		v->result = v->with_sysfs ? mount_sysfs(v->e) : 0;
+	v->result = netns_enter(v->fd, v->with_sysfs, v->e);
 	if (v->result == 0)
 		v->result = v->fn(v->arg);
 	return NULL;
