@@ -4,8 +4,8 @@
  * become the same immutable yyjson value, allocated from an arena.
  *
  * Refused with file, line and column: malformed text, more than DOC_SIZE_MAX bytes, nesting deeper
- * than DOC_DEPTH_MAX, duplicate keys, YAML anchors that multiply (aliases are not followed), bytes
- * that are not UTF-8.
+ * than DOC_DEPTH_MAX, duplicate keys, YAML aliases that expand to more than DOC_SIZE_MAX, infinity and
+ * not-a-number, bytes that are not UTF-8, NUL in a string (every string is a C string).
  */
 #ifndef KVRAIL_CODEC_DOC_H
 #define KVRAIL_CODEC_DOC_H
@@ -24,6 +24,7 @@ struct doc {
 	size_t len;
 	size_t index;	    /* which document of the stream, from 0 */
 	yyjson_val *root;
+	const char *at; /* where @root is in the document ("items[2]"), NULL for all of it */
 };
 
 /*

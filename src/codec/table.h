@@ -23,6 +23,7 @@ enum field_type {
 	FIELD_STRS,	/* const char **, count in the size_t at .n_offset */
 	FIELD_OBJECTS,	/* array of structs of .of (not of pointers), count at .n_offset */
 	FIELD_MAP,	/* struct pair *, count at .n_offset: string to string */
+	FIELD_BOOL_MAP,	/* struct flag *, count at .n_offset: string to boolean */
 	FIELD_OBJECT_MAP, /* struct object_pair *, count at .n_offset: string to struct of .of */
 	FIELD_INT_OR_STR, /* const char *: an integer keeps its decimal text */
 	FIELD_JSON,	/* yyjson_val *: any value, kept as it is */
@@ -40,6 +41,11 @@ struct pair {
 	const char *key, *value;
 };
 
+struct flag {
+	const char *key;
+	bool value;
+};
+
 struct object_pair {
 	const char *key;
 	void *value;
@@ -52,12 +58,13 @@ struct field {
 	enum field_type type;
 	unsigned flags;
 	size_t offset, n_offset;
-	int64_t min, max;	      /* FIELD_INT: value; FIELD_STRS, FIELD_OBJECTS: items; with FIELD_BOUNDED */
-	const char *const *words;     /* FIELD_STR: allowed values, NULL-terminated */
+	int64_t min, max;	      /* FIELD_INT: value; FIELD_STR: bytes; FIELD_STRS, FIELD_OBJECTS: items; with FIELD_BOUNDED */
+	const char *const *words;     /* FIELD_STR, items of FIELD_STRS: allowed values, NULL-terminated */
 	const char *pattern;	      /* FIELD_STR: POSIX extended regular expression, anchored, as in the CRD */
 	const char *dflt;	      /* JSON text of the default; applied by table_defaults() */
 	const struct table *of;	      /* element of FIELD_OBJECT, FIELD_OBJECTS, FIELD_OBJECT_MAP */
 	const char *format;	      /* schema only: "int32", "int64", "date-time", ... */
+	const char *schema;	      /* JSON object of further members of the schema ("x-kubernetes-list-type"), or NULL */
 	const char *doc;	      /* one line */
 };
 
@@ -82,7 +89,7 @@ struct object {
 /* One complaint about an input. @path is "spec.mtu"; @line is 0 when there is no text. */
 struct complaint {
 	bool warning;
-	char *path, *text; /* text names the value and the way out, e.g. "64 is below 68" */
+	char *path, *text; /* text names the value and the way out, e.g. "64 is below 68"; path may be "" */
 	unsigned line;
 };
 
@@ -92,6 +99,7 @@ struct complaints {
 	size_t n;
 };
 
+/* The first hundred errors and the first hundred warnings are kept. */
 void complain(struct complaints *c, bool warning, const char *path, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 size_t complaints_errors(const struct complaints *c); /* how many are no warnings */
@@ -100,7 +108,8 @@ size_t complaints_errors(const struct complaints *c); /* how many are no warning
  * Decode @v into @out (zeroed struct of @t). Every complaint is collected (wrong type, missing
  * required field, bound, enum, pattern; unknown field as a warning with the nearest name);
  * @prefix is the path of @v ("" at the root). Returns -EINVAL when there was an error among them.
- * Strings and arrays live in @a, JSON values in @v's document.
+ * Strings and arrays live in @a (arena_push() may append to the arrays), JSON values in @v's document.
+ * A field that is null is absent.
  */
 int table_decode(const struct table *t, struct arena *a, yyjson_val *v, const char *prefix, void *out,
 		 struct complaints *c);
@@ -116,5 +125,8 @@ yyjson_mut_val *table_schema(const struct table *t, yyjson_mut_doc *doc);
 
 /* Was the field @name in the input (or filled by a default)? @name must be in the table. */
 bool table_has(const struct table *t, const void *obj, const char *name);
+
+/* Does the field of @obj hold more than zero, NULL or nothing? */
+bool table_is_used(const struct field *f, const void *obj);
 
 #endif
