@@ -6,17 +6,19 @@
 #include "provision/inventory.h"
 
 enum plan_op {
-	PLAN_RDMA_MODE,	    /* system wide: netns mode by netlink, or reboot */
+	PLAN_RDMA_MODE,	    /* system wide: netns mode .text by netlink, or reboot */
+	PLAN_REMEMBER,	    /* write .text, the port as it is now, to its record in the state folder */
 	PLAN_UNBIND_VFS,
-	PLAN_ESWITCH,
+	PLAN_ESWITCH,	    /* .text: legacy, switchdev */
 	PLAN_AUTOPROBE_OFF,
 	PLAN_SET_NUMVFS,    /* .number */
 	PLAN_MTU_PF,	    /* .number */
 	PLAN_VF_IDENTITY,   /* .vf: MAC or GUID through the PF (.text) */
-	PLAN_BIND_VF,	    /* .vf, .text driver or NULL for the default */
+	PLAN_BIND_VF,	    /* .vf, .text driver or NULL for the default; .number 1: unbind first */
 	PLAN_MTU_VF,	    /* .vf, .number */
 	PLAN_LINK_UP,
 	PLAN_AUTOPROBE_ON,
+	PLAN_FORGET, /* the port is as it was: remove its record */
 };
 
 struct plan_step {
@@ -52,11 +54,17 @@ struct plan {
 	size_t n_system;
 	double seconds; /* all PFs in parallel */
 	bool drain, reboot, nothing_to_do;
+	const char **warnings; /* about the node, not about one port */
+	size_t n_warnings;
+	const char *state_dir; /* of the inventory */
 };
 
 int plan_make(struct arena *a, const struct inventory *i, const struct api_nodestate_spec *desired,
 	      const struct plan_pod *pods, size_t n_pods, struct plan **ret, struct err *e);
+bool plan_has_errors(const struct plan *p);
 yyjson_mut_val *plan_json(const struct plan *p, yyjson_mut_doc *doc);
+/* Done to one VF, .vf. */
+bool plan_is_vf_step(enum plan_op op);
 /* One line for a step, e.g. "set sriov_numvfs to 8 (0 now)". */
 char *plan_step_text(struct arena *a, const struct plan_step *s);
 
