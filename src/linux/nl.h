@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One netlink conversation: request and answer over libmnl, with extended acks turned into words,
+ * One netlink conversation: request and answer, with extended acks turned into words,
  * dumps repeated when the kernel says they were interrupted, answers of any size (MSG_PEEK).
- * Attribute policies are tables, checked strictly when a message is parsed.
+ * Messages are built and parsed with nl-msg.h; what carries them is a wire (nl-wire.h).
  */
 #ifndef KVRAIL_LINUX_NL_H
 #define KVRAIL_LINUX_NL_H
@@ -25,26 +25,18 @@ static inline void nl_closep(struct nl **nl)
 }
 #define _cleanup_nl_ _cleanup_(nl_closep)
 
-enum nl_type { NL_NONE, NL_U8, NL_U16, NL_U32, NL_U64, NL_STR, NL_BYTES, NL_NESTED, NL_FLAG };
-
-struct nl_policy {
-	uint8_t type;
-	uint16_t len; /* NL_BYTES: exact, or 0 for any; NL_STR: at most, or 0 */
-};
+struct nl_msg;
+typedef int nl_answer_fn(const struct nlmsghdr *answer, void *arg);
 
 /*
- * Sort attributes of @buf into @tb[0..max] by @policy. -EBADMSG for a truncated attribute or one of wrong size;
- * attributes above @max are ignored (newer kernels).
+ * Send @req (flags, sequence and port id are filled in) and wait for the kernel's acknowledgement; each answer before it
+ * goes to @cb (may be NULL), which returns 0 to go on or a negative errno, the result of the call.
  */
-int nl_parse(const void *buf, size_t len, const struct nl_policy *policy, uint16_t max,
-	     const struct nlattr **tb);
-
+int nl_call(struct nl *nl, struct nl_msg *req, nl_answer_fn *cb, void *arg, struct err *e);
 /*
- * Send @req (a complete message; flags, sequence and port id are filled in) and hand each answer to @cb until the
- * end. With dump, -EINTR from the kernel (NLM_F_DUMP_INTR) restarts: @restart (may be NULL) is called to forget what came.
- * @cb returns 0 to go on or a negative errno to stop.
+ * The same for a table. When it changed while the kernel wrote it out (NLM_F_DUMP_INTR) it is asked for again, a
+ * bounded number of times: @restart (may be NULL) is called then, to forget what came so far.
  */
-int nl_call(struct nl *nl, struct nlmsghdr *req, bool dump, int (*cb)(const struct nlmsghdr *, void *),
-	    void (*restart)(void *), void *arg, struct err *e);
+int nl_dump(struct nl *nl, struct nl_msg *req, nl_answer_fn *cb, void (*restart)(void *arg), void *arg, struct err *e);
 
 #endif

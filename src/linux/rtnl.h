@@ -35,8 +35,15 @@ int rtnl_set_mac(struct nl *nl, unsigned index, const unsigned char mac[6], stru
 int rtnl_set_name(struct nl *nl, unsigned index, const char *name, struct err *e);
 int rtnl_set_alias(struct nl *nl, unsigned index, const char *alias, struct err *e);
 
-/* Move the link into the namespace behind @netns_fd, as @new_name (NULL keeps the name), in one message. */
+/*
+ * Move the link into the namespace behind @netns_fd, as @new_name (NULL keeps the name), in one message. -EEXIST when a
+ * name is taken there: if only @new_name is, the link is there already under its old one.
+ */
 int rtnl_move(struct nl *nl, unsigned index, int netns_fd, const char *new_name, struct err *e);
+
+/* Further names of a link; udev gives them. -EEXIST, -ENOENT. */
+int rtnl_add_altname(struct nl *nl, unsigned index, const char *name, struct err *e);
+int rtnl_del_altname(struct nl *nl, unsigned index, const char *name, struct err *e);
 
 /* Links for tests, benchmarks and soft devices. */
 int rtnl_add_dummy(struct nl *nl, const char *name, struct err *e);
