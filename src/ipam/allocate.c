@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Addresses of a pod's interfaces, all in one transaction of the store. */
+#include <string.h>
+
+#include "base/strbuf.h"
+#include "ipam/addr.h"
+#include "ipam/ipam.h"
+#include "store/ip.h"
+
+#define HOLDERS_NAMED 5
+
+struct run {
+	struct store *s;
+	struct arena *a;
+	const char *container, *podref;
+	struct err *e;
+};
+
+static const char *domain_of(const struct ipam_conf *conf)
+{
+	return conf->network_name ? conf->network_name : "";
+}
+
+static bool in_window(const struct ipam_range *range, const struct store_ip *ip)
+{
+	return store_ip_cmp(&range->first, ip) <= 0 && store_ip_cmp(ip, &range->last) <= 0;
+}
+
+static bool excluded(const struct ipam_range *range, const struct store_ip *ip)
+{
+	for (size_t i = 0; i < range->n_excludes; i++)
+		if (store_ip_cmp(&range->excludes[i][0], ip) <= 0 && store_ip_cmp(ip, &range->excludes[i][1]) <= 0)
+			return true;
+	return false;
+}
+
+/* Who holds the addresses of an exhausted range: the first few by name, and how many. */
+static int exhausted(const struct run *run, const struct ipam_conf *conf, const struct ipam_range *range)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	_cleanup_strbuf_ struct strbuf holders = STRBUF_INIT;
+	struct store_lease *leases;
+	size_t n, held = 0;
+	int r = store_leases(run->s, a, conf->overlapping ? NULL : range->pool, &leases, &n, run->e);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++) {
+		const struct store_lease *l = &leases[i];
+
+		if (!in_window(range, &l->ip) || excluded(range, &l->ip))
+			continue;
+		if (strcmp(l->pool, range->pool) && !(l->overlap && !strcmp(l->domain, domain_of(conf))))
+			continue;
+		if (held++ < HOLDERS_NAMED)
+			strbuf_addf(&holders, "%s%s %s (%s)", held > 1 ? ", " : "", l->podref, l->ifname, ipam_ip_text(a, &l->ip));
+	}
+	if (held > HOLDERS_NAMED)
+		strbuf_addf(&holders, " and %zu more", held - HOLDERS_NAMED);
+	return err_set(run->e, -ENOSPC, "range %s (%s to %s%s) has no free address left: %zu held%s%s; delete pods or widen the range",
+		       range->cidr, ipam_ip_text(a, &range->first), ipam_ip_text(a, &range->last),
+		       range->n_excludes ? ", without what it excludes" : "", held, held ? ", by " : "", held ? holders.s : "");
+}
+
+/* The lowest free address between the excludes, which are sorted by their first address. */
+static int lowest_free(const struct run *run, const struct ipam_conf *conf, const struct ipam_range *range, struct store_ip *ret)
+{
+	const char *domain = conf->overlapping ? domain_of(conf) : NULL;
+	struct store_ip from = range->first;
+
+	for (size_t i = 0; i <= range->n_excludes; i++) {
+		struct store_ip to = range->last;
+		bool some = true;
+		int r = -ENOSPC;
+
+		if (i < range->n_excludes && store_ip_cmp(&range->excludes[i][0], &to) <= 0) {
+			to = range->excludes[i][0];
+			some = store_ip_prev(&to);
+		}
+		if (some && store_ip_cmp(&from, &to) <= 0)
+			r = store_lease_free_ip(run->s, range->pool, domain, from, to, ret);
+		if (r != -ENOSPC)
+			return r < 0 ? err_errno(run->e, r, "looking for a free address in %s", range->cidr) : 0;
+		if (i < range->n_excludes && store_ip_cmp(&range->excludes[i][1], &from) >= 0) {
+			from = range->excludes[i][1];
+			if (!store_ip_next(&from))
+				break;
+		}
+	}
+	return exhausted(run, conf, range);
+}
+
+/* The address that the pod asked for: in the window, not excluded, and nobody else's. */
+static int requested_free(const struct run *run, const struct ipam_conf *conf, const struct ipam_range *range,
+			  const struct store_ip *ip)
+{
+	const char *text = ipam_ip_text(run->a, ip);
+	struct store_lease holder;
+	struct store_ip free_ip;
+	int r;
+
+	if (!in_window(range, ip) || excluded(range, ip))
+		return err_set(run->e, -ERANGE, "address %s, which the pod asks for, is not among those that range %s gives out (%s to %s%s)",
+			       text, range->cidr, ipam_ip_text(run->a, &range->first), ipam_ip_text(run->a, &range->last),
+			       range->n_excludes ? ", without what it excludes" : "");
+	r = store_lease_free_ip(run->s, range->pool, conf->overlapping ? domain_of(conf) : NULL, *ip, *ip, &free_ip);
+	if (r != -ENOSPC)
+		return r < 0 ? err_errno(run->e, r, "looking for address %s", text) : 0;
+	r = store_lease_at(run->s, run->a, range->pool, *ip, &holder);
+	return err_set(run->e, -EADDRINUSE, "address %s, which the pod asks for, is held by %s %s", text,
+		       r < 0 ? "a pod of an overlapping range" : holder.podref, r < 0 ? "" : holder.ifname);
+}
+
+static void give(const struct run *run, struct ipam_given *given, const char *address, const char *gateway, bool v4)
+{
+	struct ipam_ip *ip = arena_push(run->a, &given->ips, &given->n_ips, sizeof(*ip));
+
+	*ip = (struct ipam_ip){ address, gateway, v4 };
+}
+
+/* A gateway of the other family is no gateway of this address. */
+static const char *gateway_for(const struct ipam_conf *conf, bool v4)
+{
+	return conf->gateway && (strchr(conf->gateway, ':') == NULL) == v4 ? conf->gateway : NULL;
+}
+
+static int from_range(const struct run *run, const struct ipam_ask *ask, const struct ipam_range *range,
+		      const struct store_ip *requested, struct ipam_given *given)
+{
+	const struct ipam_conf *conf = ask->conf;
+	struct store_lease lease;
+	struct ipam_net net;
+	int r = store_lease_find(run->s, run->a, range->pool, run->podref, ask->ifname, &lease);
+
+	if (r < 0 && r != -ENOENT)
+		return err_errno(run->e, r, "looking for the address of %s %s", run->podref, ask->ifname);
+	if (r == -ENOENT) {
+		if (requested)
+			lease.ip = *requested;
+		r = requested ? requested_free(run, conf, range, requested) : lowest_free(run, conf, range, &lease.ip);
+		if (r < 0)
+			return r;
+	}
+	lease.pool = range->pool;
+	lease.container = run->container;
+	lease.ifname = ask->ifname;
+	lease.podref = run->podref;
+	lease.overlap = conf->overlapping;
+	lease.domain = domain_of(conf);
+	r = store_lease_put(run->s, &lease, run->e);
+	if (r < 0)
+		return err_wrap(run->e, r, "address %s", ipam_ip_text(run->a, &lease.ip));
+	net.ip = lease.ip;
+	net.bits = range->v4 ? range->prefix_len + 96 : range->prefix_len;
+	give(run, given, ipam_net_text(run->a, &net), gateway_for(conf, range->v4), range->v4);
+	return 0;
+}
+
+/* Which range of the network the requested address is of; with or without a prefix length. */
+static int match_request(const struct run *run, const struct ipam_ask *ask, struct store_ip *ip, const struct ipam_range **ret)
+{
+	struct ipam_net asked;
+
+	if (ipam_net_parse(ask->requested, &asked) < 0 && ipam_ip_parse(ask->requested, &asked.ip) < 0)
+		return err_set(run->e, -EINVAL, "address %s, which the pod asks for on %s, is no IP address", ask->requested, ask->ifname);
+	for (size_t i = 0; i < ask->conf->n_ranges; i++) {
+		struct ipam_net net;
+
+		if (ipam_net_parse(ask->conf->ranges[i].cidr, &net) == 0 && ipam_net_contains(&net, &asked.ip)) {
+			*ip = asked.ip;
+			*ret = &ask->conf->ranges[i];
+			return 0;
+		}
+	}
+	return err_set(run->e, -ERANGE, "address %s, which the pod asks for on %s, is outside the network's range %s", ask->requested,
+		       ask->ifname, ask->conf->n_ranges ? ask->conf->ranges[0].cidr : "");
+}
+
+static int from_ranges(const struct run *run, const struct ipam_ask *ask, struct ipam_given *given)
+{
+	const struct ipam_conf *conf = ask->conf;
+	const struct ipam_range *match = NULL;
+	struct store_ip requested;
+	struct store_lease held;
+	int r = 0;
+
+	if (ask->requested) {
+		r = match_request(run, ask, &requested, &match);
+		if (r < 0)
+			return r;
+		/* another address of an earlier life of the pod goes back: it asks for this one now */
+		if (store_lease_find(run->s, run->a, match->pool, run->podref, ask->ifname, &held) == 0 &&
+		    store_ip_cmp(&held.ip, &requested))
+			r = store_lease_release(run->s, held.container, ask->ifname, run->e);
+	}
+	for (size_t i = 0; i < conf->n_ranges && r >= 0; i++)
+		r = from_range(run, ask, &conf->ranges[i], match == &conf->ranges[i] ? &requested : NULL, given);
+	return r < 0 ? r : 0;
+}
+
+/* The static plugin: an address that the pod asks for takes the place of those configured. */
+static int from_request(const struct run *run, const struct ipam_ask *ask, struct ipam_given *given)
+{
+	struct ipam_net asked, net;
+	const char *gateway = NULL;
+	bool v4, whole = ipam_net_parse(ask->requested, &asked) == 0;
+
+	if (!whole && ipam_ip_parse(ask->requested, &asked.ip) < 0)
+		return err_set(run->e, -EINVAL, "address %s, which the pod asks for on %s, is no IP address", ask->requested, ask->ifname);
+	for (size_t i = 0; i < ask->conf->n_addresses; i++) {
+		if (ipam_net_parse(ask->conf->addresses[i].address, &net) < 0 || !ipam_net_contains(&net, &asked.ip))
+			continue;
+		gateway = ask->conf->addresses[i].gateway;
+		if (!whole)
+			asked.bits = net.bits;
+		whole = true;
+		break;
+	}
+	if (!whole)
+		return err_set(run->e, -EINVAL, "address %s, which the pod asks for on %s, has no prefix length: write it like %s/24",
+			       ask->requested, ask->ifname, ask->requested);
+	v4 = ipam_ip_is_v4(&asked.ip);
+	give(run, given, ipam_net_text(run->a, &asked), gateway, v4);
+	return 0;
+}
+
+static int one(const struct run *run, const struct ipam_ask *ask, struct ipam_given *given)
+{
+	const struct ipam_conf *conf = ask->conf;
+	int r;
+
+	if (!conf || !conf->type)
+		return 0;
+	if (!strcmp(conf->type, "static")) {
+		if (ask->requested)
+			return from_request(run, ask, given);
+	} else {
+		r = from_ranges(run, ask, given);
+		if (r < 0)
+			return r;
+	}
+	for (size_t i = 0; i < conf->n_addresses; i++)
+		give(run, given, conf->addresses[i].address, conf->addresses[i].gateway, !strchr(conf->addresses[i].address, ':'));
+	return 0;
+}
+
+static bool needs_leases(const struct ipam_ask *asks, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (asks[i].conf && asks[i].conf->n_ranges)
+			return true;
+	return false;
+}
+
+int ipam_allocate(struct store *s, struct arena *a, const char *container, const char *podref,
+		  const struct ipam_ask *asks, size_t n, struct ipam_given **ret, struct err *e)
+{
+	struct run run = { s, a, container, podref, e };
+	struct ipam_given *given = arena_alloc(a, n * sizeof(*given));
+	bool leasing = needs_leases(asks, n);
+	int r = 0;
+
+	if (leasing && (!podref || !*podref || !container || !*container))
+		return err_set(e, -EINVAL, "addresses are leased to a pod: its name (K8S_POD_NAMESPACE, K8S_POD_NAME) and container are missing");
+	if (leasing)
+		r = store_lease_begin(s, e);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n && r == 0; i++)
+		r = one(&run, &asks[i], &given[i]);
+	if (leasing && r < 0)
+		store_lease_rollback(s);
+	else if (leasing)
+		r = store_lease_commit(s, e);
+	if (r < 0)
+		return r;
+	*ret = given;
+	return 0;
+}
+
+int ipam_release(struct store *s, const char *container, const char *ifname, struct err *e)
+{
+	int r = store_lease_begin(s, e);
+
+	if (r < 0)
+		return r;
+	r = store_lease_release(s, container, ifname, e);
+	if (r > 0)
+		return store_lease_commit(s, e);
+	store_lease_rollback(s);
+	return r;
+}
