@@ -9,6 +9,8 @@
 struct devlink; /* a generic netlink socket and the family's id */
 
 int devlink_open(struct devlink **ret, struct err *e); /* -ENOENT: the kernel has no devlink */
+/* The same over a generic netlink conversation that is open; @nl is taken over, also when it fails. */
+int devlink_on(struct nl *nl, struct devlink **ret, struct err *e);
 struct devlink *devlink_close(struct devlink *d);
 
 struct devlink_info {

@@ -10,7 +10,7 @@
 #include "linux/nl.h"
 
 struct rtnl_link {
-	unsigned index, flags /* IFF_* */, mtu, min_mtu, max_mtu, num_vf;
+	unsigned index, flags /* IFF_* */, mtu, min_mtu, max_mtu;
 	uint16_t type; /* ARPHRD_* */
 	uint8_t operstate;
 	char name[IFNAMSIZ];
@@ -90,7 +90,7 @@ struct rtnl_vf {
 	bool has_spoofchk, has_trust, has_link_state, has_rate, has_guid;
 };
 
-/* By VF id, never by position; does not fail with many VFs (EMSGSIZE: asks without statistics, else by dump). */
+/* By VF id, never by position; does not fail with many VFs (asks without statistics, and by dump on EMSGSIZE). */
 int rtnl_vf_get(struct nl *nl, unsigned pf_index, unsigned vf, struct rtnl_vf *ret, struct err *e);
 int rtnl_vf_set_mac(struct nl *nl, unsigned pf_index, unsigned vf, const unsigned char mac[6], struct err *e);
 int rtnl_vf_set_vlan(struct nl *nl, unsigned pf_index, unsigned vf, uint16_t vlan, uint8_t qos, uint16_t proto, struct err *e);
