@@ -7,7 +7,7 @@
 
 struct api_meta {
 	struct object obj;
-	const char *name, *namespace, *uid, *resource_version, *creation_timestamp;
+	const char *name, *generate_name, *namespace, *uid, *resource_version, *creation_timestamp, *deletion_timestamp;
 	int64_t generation;
 	struct pair *labels;
 	size_t n_labels;
@@ -16,6 +16,14 @@ struct api_meta {
 	const char **finalizers;
 	size_t n_finalizers;
 	yyjson_val *owner_references; /* array, as it came */
+	yyjson_val *managed_fields, *deletion_grace, *self_link; /* kept, not read */
+};
+
+/* An entry of status.conditions. */
+struct api_condition {
+	struct object obj;
+	const char *type, *status /* True, False, Unknown */, *reason, *message, *last_transition_time;
+	int64_t observed_generation;
 };
 
 /* First member of every top-level object. */
@@ -29,8 +37,11 @@ struct api_kind {
 	const char *kind, *plural, *singular, *list_kind;
 	const char *group, *version; /* group "" is core */
 	bool namespaced;
+	const char *doc; /* one line: what it is for */
 	const char *const *short_names; /* NULL-terminated or NULL */
 	const struct table *table;
+	/* What the operator's mutating webhook changes before an object is stored; may be NULL. */
+	void (*admit)(struct arena *a, void *object);
 	/* Rules beyond the table, with the words of the admission webhook where it has them (provisioning facts 2); may be NULL. */
 	void (*validate)(const void *object, struct complaints *c);
 	bool crd;		 /* kvrail ships a CRD of it */
@@ -46,8 +57,15 @@ const struct api_kind *api_kind_find(const char *api_version, const char *kind);
 const struct api_kind *api_kind_named(const char *name);
 
 /*
- * One document into an object: apiVersion and kind choose the table; table_decode(), then
- * kind->validate(). *ret is a struct of that kind (begins with struct api_object).
+ * @docs with every List ("kind: List", "SriovNetworkList", ...: any kind ending in List that has items)
+ * replaced by its items, in place and order.
+ */
+void api_unfold(struct arena *a, const struct doc *docs, size_t n, struct doc **ret, size_t *ret_n);
+
+/*
+ * One document into an object as an API server would store it: apiVersion and kind choose the table;
+ * table_decode(), table_defaults(), kind->admit(), then kind->validate(). *ret is a struct of that kind
+ * (begins with struct api_object).
  * Returns -EINVAL after errors, which are in @c with their lines; -ENOTSUP for a kind that kvrail does not
  * know (no complaint is made: the caller decides).
  */

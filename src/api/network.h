@@ -25,10 +25,16 @@ struct api_network_spec {
 	size_t n_trunk;
 };
 
+struct api_network_status {
+	struct object obj;
+	struct api_condition *conditions;
+	size_t n_conditions;
+};
+
 struct api_network {
 	struct api_object object;
 	struct api_network_spec *spec; /* never NULL after decoding */
-	yyjson_val *status;
+	struct api_network_status *status; /* may be NULL */
 };
 
 extern const struct table api_sriov_network_table, api_sriov_ib_network_table, api_ovs_network_table;
@@ -51,6 +57,7 @@ extern const struct table api_nad_table;
 /* Node, core v1: only what selectors need. */
 struct api_node {
 	struct api_object object;
+	yyjson_val *spec, *status; /* as they came */
 };
 
 extern const struct table api_node_table;

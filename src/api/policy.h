@@ -63,6 +63,7 @@ struct api_policy_spec {
 struct api_policy {
 	struct api_object object;
 	struct api_policy_spec *spec; /* never NULL after decoding */
+	struct api_empty *status;     /* the schema has no member for it */
 };
 
 extern const struct table api_policy_table;

@@ -176,7 +176,7 @@ static void an_alias_cannot_go_deeper_than_the_bound(void **state)
 static void malformed_text_is_refused_with_its_place(void **state)
 {
 	refuses("a: 1\n\tb: 2\n", "f:2:1: a tab; YAML indents with spaces only");
-	refuses("a: [1\nb: 2\n", "f:2:1: no YAML: did not find expected ',' or ']', while parsing a flow sequence");
+	refuses("a: [1\nb: 2\n", "f:2:2: no YAML: did not find expected ',' or ']', while parsing a flow sequence");
 	refuses("{\"a\": 1,\n}", "f:2:1: no JSON: trailing comma is not allowed");
 	refuses("{\"a\": 1} x", "f:1:10: text after the end of the JSON value");
 	refuses("{\"a\": NaN}", "f:1:7: no JSON: unexpected character, expected a JSON value");
