@@ -211,7 +211,9 @@ int agent_run(const struct agent_options *o, struct err *e)
 	signal(SIGPIPE, SIG_IGN);
 	gethostname(host, sizeof(host) - 1);
 	ag.node = o->node_name ? o->node_name : host;
-	r = make_dirs(o->state_dir, e);
+	r = agent_drop_privileges(e);
+	if (r == 0)
+		r = make_dirs(o->state_dir, e);
 	if (r == 0)
 		r = lock = lock_state(o->state_dir, e);
 	if (r >= 0)

@@ -129,7 +129,7 @@ static size_t drop_unchanged(struct agent *ag, struct arena *a, struct store_obj
 	for (size_t i = 0; i < n; i++) {
 		int r = store_get(ag->store, a, changes[i].kind, changes[i].namespace, changes[i].name, &old, NULL);
 
-		if (r == -ENOENT ? changes[i].json != NULL : !changes[i].json || strcmp(old.json, changes[i].json))
+		if (r == -ENOENT ? changes[i].json != NULL : r < 0 || !changes[i].json || strcmp(old.json, changes[i].json))
 			changes[kept++] = changes[i];
 	}
 	return kept;

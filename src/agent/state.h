@@ -60,6 +60,9 @@ int agent_apply(struct agent *ag, struct arena *a, struct store_object *changes,
 /* requests.c: the socket. */
 void agent_request(void *agent, struct httpd_request *rq, struct httpd_reply *reply);
 
+/* privileges.c: keep only the capabilities that the node's role uses. */
+int agent_drop_privileges(struct err *e);
+
 /* status.c */
 yyjson_mut_val *agent_status(struct agent *ag, struct arena *a, yyjson_mut_doc *doc);
 
