@@ -172,7 +172,8 @@ static int start(struct agent *ag, struct err *e)
 {
 	const struct agent_options *o = ag->options;
 	struct attach_host host = {
-		.root = NULL, .state_dir = o->state_dir, .soft_roce = o->soft_roce, .arg = ag,
+		.root = NULL, .state_dir = o->state_dir, .soft_roce = o->soft_roce,
+		.share_part = o->share_part, .share_of = o->share_of, .arg = ag,
 		.pick_vf = pools_pick, .network = pools_network, .step = crash_at,
 	};
 	_cleanup_arena_ struct arena *a = arena_new();

@@ -20,6 +20,7 @@ struct agent_options {
 	const char *namespace;	/* of SriovNetworkNodeState and networks without one */
 	const char *rdma_netns; /* "exclusive", "shared", "keep" */
 	bool soft_roce;
+	unsigned share_part, share_of; /* this host's part of every address range; 0: all of it */
 	const struct agent_netdev *netdevs;
 	size_t n_netdevs;
 };

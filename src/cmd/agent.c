@@ -8,7 +8,7 @@
 
 struct options {
 	bool standalone, soft_roce;
-	const char *socket, *state, *node, *rdma_netns, *log_level;
+	const char *socket, *state, *node, *rdma_netns, *log_level, *share;
 	struct cmd_strings netdevs;
 };
 
@@ -25,6 +25,8 @@ static const struct cmd_option options[] = {
 	{ "node-name", 0, CMD_STRING, offsetof(struct options, node), "NAME", NULL, "name of this node (default: the host's)" },
 	{ "rdma-netns", 0, CMD_STRING, offsetof(struct options, rdma_netns), "MODE", modes,
 	  "RDMA namespace mode to set at start: exclusive (default), shared or keep" },
+	{ "share", 0, CMD_STRING, offsetof(struct options, share), "I/N", NULL,
+	  "take the I-th of N equal parts of every address range: hosts without a cluster share ranges so" },
 	{ "soft-roce", 0, CMD_FLAG, offsetof(struct options, soft_roce), NULL, NULL,
 	  "development: give ports without RDMA a soft RoCE device (rxe), shown as such" },
 	{ "netdev", 0, CMD_STRINGS, offsetof(struct options, netdevs), "RESOURCE=IFNAME", NULL,
@@ -57,6 +59,20 @@ static int netdevs(struct cmd_run *run, const struct cmd_strings *in, struct age
 	return 0;
 }
 
+/* "2/4" */
+static int share(struct cmd_run *run, const char *text, struct agent_options *ret, struct err *e)
+{
+	const char *slash = strchr(text, '/');
+	uint64_t part, of;
+
+	if (!slash || parse_u64(slash + 1, 10, 1, 4096, &of) < 0 ||
+	    parse_u64(arena_strndup(run->arena, text, (size_t)(slash - text)), 10, 1, of, &part) < 0)
+		return err_set(e, -EINVAL, "--share: '%s' is not I/N with 1 <= I <= N, e.g. 1/2", text);
+	ret->share_part = (unsigned)part;
+	ret->share_of = (unsigned)of;
+	return 0;
+}
+
 static int run_agent(struct cmd_run *run, struct err *e)
 {
 	const struct options *o = run->options;
@@ -81,6 +97,8 @@ static int run_agent(struct cmd_run *run, struct err *e)
 	if (o->log_level && log_level_parse(o->log_level, &level) == 0)
 		log_set_level(level);
 	r = netdevs(run, &o->netdevs, &nd, e);
+	if (r == 0 && o->share)
+		r = share(run, o->share, &ao, e);
 	if (r < 0)
 		return CMD_USAGE;
 	ao.netdevs = nd;
