@@ -13,7 +13,6 @@ static const struct cmd *const commands[] = {
 	&cmd_status,
 	&cmd_attach,
 	&cmd_detach,
-	&cmd_agent_role,
 	NULL,
 };
 
