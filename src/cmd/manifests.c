@@ -41,53 +41,23 @@ static void unknown_kind(struct load *l, const struct doc *d, unsigned line, con
 		      arena_printf(l->arena, "kind %s is none that kvrail knows: it is left out", kind));
 }
 
-/* One object; @prefix is its path in the document ("" or "items[2]."). */
-static void one(struct load *l, const struct doc *d, yyjson_val *v, const char *prefix)
+static void one(struct load *l, const struct doc *d)
 {
 	struct complaints c = { .arena = l->arena };
-	const char *kind = doc_str(v, "kind"), *name = doc_str(yyjson_obj_get(v, "metadata"), "name");
-	unsigned line = doc_line(d, arena_printf(l->arena, "%skind", prefix));
-	struct manifest m = { .source = d->source, .line = line, .value = v };
-	int r;
+	const char *kind = doc_str(d->root, "kind"), *name = doc_str(yyjson_obj_get(d->root, "metadata"), "name");
+	const char *what = kind ? arena_printf(l->arena, "%s %s: ", kind, name ? name : "(no name)") : "";
+	struct manifest m = { .source = d->source, .line = doc_line(d, "kind"), .doc = d, .value = d->root };
+	int r = api_decode(l->arena, d, &m.kind, &m.object, &c);
 
-	if (!yyjson_is_obj(v) || !kind || !doc_str(v, "apiVersion")) {
-		report(l, d, line, false, arena_printf(l->arena, "%s: an object has apiVersion and kind", *prefix ? prefix : "document"));
-		return;
-	}
-	r = api_decode_value(l->arena, v, &m.kind, &m.object, &c);
 	if (r == -ENOTSUP) {
-		unknown_kind(l, d, line, kind);
+		unknown_kind(l, d, m.line, kind);
 		return;
 	}
 	for (size_t i = 0; i < c.n; i++)
-		report(l, d, doc_line(d, arena_printf(l->arena, "%s%s", prefix, c.v[i].path)), c.v[i].warning,
-		       arena_printf(l->arena, "%s %s: %s: %s", kind, name ? name : "(no name)", c.v[i].path, c.v[i].text));
-	if (r == 0 && !name) {
-		report(l, d, doc_line(d, arena_printf(l->arena, "%smetadata", prefix)), false,
-		       arena_printf(l->arena, "%s: metadata.name: it is missing", kind));
-		return;
-	}
+		report(l, d, c.v[i].line, c.v[i].warning,
+		       arena_printf(l->arena, "%s%s%s%s", what, c.v[i].path, *c.v[i].path ? ": " : "", c.v[i].text));
 	if (r == 0)
 		*(struct manifest *)arena_push(l->arena, &l->v, &l->n, sizeof(m)) = m;
-}
-
-static void document(struct load *l, const struct doc *d)
-{
-	const char *kind = doc_str(d->root, "kind");
-	yyjson_val *items = yyjson_obj_get(d->root, "items"), *v;
-	size_t i, max, len = kind ? strlen(kind) : 0;
-
-	if (yyjson_is_arr(d->root)) { /* what `render -o json` prints */
-		yyjson_arr_foreach(d->root, i, max, v)
-			one(l, d, v, arena_printf(l->arena, "[%zu].", i));
-		return;
-	}
-	if (len < 4 || strcmp(kind + len - 4, "List") || !yyjson_is_arr(items)) {
-		one(l, d, d->root, "");
-		return;
-	}
-	yyjson_arr_foreach(items, i, max, v)
-		one(l, d, v, arena_printf(l->arena, "items[%zu].", i));
 }
 
 int manifests_load(struct cmd_run *run, const struct cmd_strings *files, bool strict, struct manifest **ret, size_t *ret_n,
@@ -102,8 +72,9 @@ int manifests_load(struct cmd_run *run, const struct cmd_strings *files, bool st
 		r = doc_load(run->arena, files->v[f], &docs, &n, e);
 		if (r < 0)
 			return r;
+		api_unfold(run->arena, docs, n, &docs, &n);
 		for (size_t i = 0; i < n; i++)
-			document(&l, &docs[i]);
+			one(&l, &docs[i]);
 	}
 	if (l.errors)
 		return err_set(e, -EINVAL, "%zu error%s in the input; nothing was changed", l.errors, l.errors == 1 ? "" : "s");

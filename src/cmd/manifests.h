@@ -9,6 +9,7 @@
 struct manifest {
 	const char *source;
 	unsigned line; /* where it begins */
+	const struct doc *doc; /* for the lines of its fields */
 	const struct api_kind *kind;
 	void *object;	   /* struct of that kind */
 	yyjson_val *value; /* as it was written */
