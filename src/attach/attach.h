@@ -28,9 +28,8 @@ struct attach_host {
 	const struct sysroot *root;
 	const char *state_dir; /* "/var/lib/kvrail" */
 	bool soft_roce;
-	unsigned share_part, share_of; /* ipam_share() of every range; 0: whole ranges */
 	void *arg;
-	/* A free VF of @resource ("prefix/name" or "name") that is in none of @taken; or exactly @pci when that is given. -ENOSPC: none; @e says who holds them. */
+	/* A free VF of @resource ("prefix/name" or "name") that is in none of @taken (PCI addresses, netdev names of devices without); or exactly @pci when that is given. -ENOSPC: none; @e says who holds them. */
 	int (*pick_vf)(void *arg, struct arena *a, const char *resource, const char *pci, const char **taken, size_t n_taken,
 		       struct attach_vf *ret, struct err *e);
 	/* The NAD; -ENOENT: @e says which there are in that namespace. */
@@ -66,6 +65,12 @@ int attach_request(struct attach_engine *en, struct arena *a, const struct cni_e
 
 /* Undo what journals say is half done, apply spooled DELs, drop attachments whose namespace is gone. At start, and when asked. */
 int attach_recover(struct attach_engine *en, struct err *e);
+
+/*
+ * Names of the steps that host.step() is called with, in order, NULL-terminated ("add-journal", ..., "del-forget"). A step of
+ * the second rail and on has its number behind it ("add-move#1"): each one can be stopped at.
+ */
+const char *const *attach_steps(void);
 
 /* All attachments, from the journals: for status, plan (pods touched) and device pools. JSON array; its form is in docs/architecture.md. */
 yyjson_mut_val *attach_list(struct attach_engine *en, yyjson_mut_doc *doc);

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who calls the undo, and when: DEL, garbage collection, a namespace that is gone. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "attach/engine.h"
+#include "base/log.h"
+#include "linux/netns.h"
+
+/* From here on a restart goes on with the deletion. A full disk must not stop it: the undo itself frees. */
+static const struct attachment *mark_deleting(struct attach_engine *en, const struct attachment *at)
+{
+	struct attachment changed = *at;
+	const struct attachment *marked = at;
+	struct err e;
+
+	if (!strcmp(at->state, ATTACHMENT_DELETING))
+		return at;
+	changed.state = ATTACHMENT_DELETING;
+	engine_step(en, STEP_DELETING, 0);
+	if (engine_commit(en, &changed, &marked, &e) < 0)
+		log_warn("%s", e.msg);
+	return marked;
+}
+
+int del_run(struct attach_engine *en, const char *container, const char *ifname, struct err *e)
+{
+	const struct attachment *at;
+	struct busy busy;
+	int r;
+
+	engine_lock_container(en, &busy, container);
+	at = engine_find(en, container, ifname);
+	if (at)
+		r = attachment_undo(en, mark_deleting(en, at), e);
+	else
+		r = ipam_release(en->host.store, container, ifname, e);
+	engine_unlock_container(en, &busy);
+	return r < 0 ? err_wrap(e, r, "container %s, interface %s", container, ifname) : 0;
+}
+
+static bool netns_is_gone(const struct attachment *at)
+{
+	_cleanup_close_ int fd = at->netns ? netns_open(at->netns, NULL) : -ENOENT;
+	uint64_t dev, ino;
+	char now[64];
+
+	if (fd < 0)
+		return fd == -ENOENT || fd == -EINVAL;
+	if (!at->netns_id || netns_id(fd, &dev, &ino) < 0)
+		return false;
+	snprintf(now, sizeof(now), "%" PRIu64 ":%" PRIu64, dev, ino);
+	return strcmp(now, at->netns_id) != 0;
+}
+
+int del_if_dead(struct attach_engine *en, const char *container, const char *ifname, struct err *e)
+{
+	const struct attachment *at;
+	struct busy busy;
+	int r = 0;
+
+	engine_lock_container(en, &busy, container);
+	at = engine_find(en, container, ifname);
+	if (at && (strcmp(at->state, ATTACHMENT_READY) || netns_is_gone(at))) {
+		log_info("container %s, interface %s (%s): undoing", container, ifname, at->state);
+		r = attachment_undo(en, mark_deleting(en, at), e);
+	}
+	engine_unlock_container(en, &busy);
+	return r < 0 ? err_wrap(e, r, "container %s, interface %s", container, ifname) : 0;
+}
+
+static bool is_valid(const struct request *rq, const struct request_id *id)
+{
+	for (size_t i = 0; i < rq->n_valid; i++)
+		if (!strcmp(rq->valid[i].container, id->container) && !strcmp(rq->valid[i].ifname, id->ifname))
+			return true;
+	return false;
+}
+
+int gc_run(struct attach_engine *en, const struct request *rq, struct err *e)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	size_t n;
+	struct request_id *ids = engine_ids(en, a, rq->name, &n);
+	int first = 0;
+	struct err why;
+
+	for (size_t i = 0; i < n; i++) {
+		int r = is_valid(rq, &ids[i]) ? 0 : del_run(en, ids[i].container, ids[i].ifname, &why);
+
+		if (r < 0 && r != -EAGAIN && first == 0) {
+			first = r;
+			*e = why;
+		}
+	}
+	return first;
+}

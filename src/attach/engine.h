@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of this room share behind attach.h. */
+#ifndef KVRAIL_ATTACH_ENGINE_H
+#define KVRAIL_ATTACH_ENGINE_H
+
+#include <pthread.h>
+
+#include "attach/attach.h"
+#include "attach/attachment.h"
+#include "attach/rail.h"
+#include "attach/steps.h"
+#include "linux/rdma.h"
+
+/* A container that a request works on: requests of one container wait for each other. */
+struct busy {
+	const char *container;
+	struct busy *next;
+};
+
+/* VFs that an ADD has picked and not yet journalled. */
+struct reserved {
+	const char **vfs;
+	size_t n;
+	struct reserved *next;
+};
+
+struct attach_engine {
+	struct attach_host host;
+	int journal_fd;
+	char *spool_dir;
+	pthread_mutex_t lock; /* of all below */
+	pthread_cond_t changed;
+	pthread_mutex_t picking; /* held while a VF is chosen; taken before lock */
+	/* What the journal says. Never changed in place: replaced and freed by the holder of its container. */
+	struct attachment **attachments;
+	size_t n, size;
+	struct busy *busy;
+	struct reserved *reserved;
+};
+
+/* Call the test's hook before step @s of rail number @rail. */
+void engine_step(const struct attach_engine *en, enum attach_step s, size_t rail);
+void engine_lock_container(struct attach_engine *en, struct busy *b, const char *container);
+void engine_unlock_container(struct attach_engine *en, struct busy *b);
+
+/* The attachment, or NULL. It stays while its container is locked. */
+const struct attachment *engine_find(struct attach_engine *en, const char *container, const char *ifname);
+
+/* Write @at into the journal, then show a copy of it: *ret (may be NULL). The one shown before is freed. */
+int engine_commit(struct attach_engine *en, const struct attachment *at, const struct attachment **ret, struct err *e);
+/* Remove the journal file, then the attachment, which is freed. */
+int engine_forget(struct attach_engine *en, const struct attachment *at, struct err *e);
+
+/* Names in @a of all VFs that attachments or running ADDs hold: PCI address, else netdev. Call with picking held. */
+const char **engine_taken(struct attach_engine *en, struct arena *a, size_t *ret_n);
+void engine_reserve(struct attach_engine *en, struct reserved *r);
+void engine_unreserve(struct attach_engine *en, struct reserved *r);
+
+/* add.c: 0 or a CNI code; *reply is the result. */
+int add_run(struct attach_engine *en, struct arena *a, const struct request *rq, char **reply, struct cni_failure *f);
+
+/* One rail while ADD works on it. */
+struct rail_work {
+	const struct rail *rail;
+	struct attach_vf vf;
+	struct attachment_rail *rec; /* in the attachment */
+	struct ipam_given given;
+	unsigned index; /* of the netdev: on the host, then in the pod */
+};
+
+/* The whole ADD. */
+struct add_work {
+	struct attach_engine *en;
+	const struct request *rq;
+	struct arena *a;
+	struct attachment *at; /* this ADD's own; what is committed is a copy */
+	struct rail_work *rails;
+	size_t n;
+	int netns_fd;
+	struct nl *host_nl, *host_rdma; /* of the initial namespace; host_rdma NULL: the kernel has no RDMA */
+	bool exclusive;
+	struct err *e;
+};
+
+/* pod.c: run in the pod's namespace by netns_call(), @arg is a struct add_work. */
+int pod_names_are_free(void *arg); /* -EEXIST: an interface of a rail's name is there */
+int pod_configure(void *arg);
+/* The same reads as at the end of ADD, of an attachment that is ready. Negative errno: something is not as promised. */
+int pod_check(const struct attachment *at, struct err *e);
+
+/*
+ * undo.c: take back all that the journal names, in reverse; what is not there any more is success. Goes on after failures
+ * and collects them in @e. 0: all done, the journal file is gone and @at freed. -EAGAIN: only a VF that the kernel has not
+ * returned yet is missing. Call with the container locked.
+ */
+int attachment_undo(struct attach_engine *en, const struct attachment *at, struct err *e);
+
+/* del.c: mark as deleting, then undo. Nothing there: releases addresses and succeeds. Takes the container's lock. */
+int del_run(struct attach_engine *en, const char *container, const char *ifname, struct err *e);
+/* Undo what the journal holds of @container, @ifname if it is not ready, or its namespace is gone. */
+int del_if_dead(struct attach_engine *en, const char *container, const char *ifname, struct err *e);
+/* All attachments of configuration @rq->name that are not in @rq->valid. */
+int gc_run(struct attach_engine *en, const struct request *rq, struct err *e);
+/* Container and interface of every attachment, in @a. */
+struct request_id *engine_ids(struct attach_engine *en, struct arena *a, const char *conf_name, size_t *ret_n);
+
+/* spool.c: apply the DELs that the shim left, in order. */
+int spool_apply(struct attach_engine *en, struct err *e);
+
+#endif

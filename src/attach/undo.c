@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One way back for DEL, a failed ADD, a restart and garbage collection. It looks at what is there rather than at how far ADD came:
+ * each piece is taken back if it is found, so it can be run again until all is done.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "attach/engine.h"
+#include "attach/hwaddr.h"
+#include "attach/vf.h"
+#include "base/clock.h"
+#include "base/strbuf.h"
+#include "linux/netns.h"
+#include "linux/pci.h"
+
+/* The kernel tears namespaces down from a work queue; what was in them comes back only then. */
+#define RETURN_WAIT_MS 5000
+#define RETURN_PAUSE_MS 20
+
+struct undo {
+	struct attach_engine *en;
+	const struct attachment *at;
+	struct arena *a;
+	int netns_fd; /* -1: the namespace is gone */
+	int host_fd;
+	struct nl *host_nl, *host_rdma; /* host_rdma NULL: no RDMA here */
+	struct strbuf failures;
+	bool only_late; /* of the failures, all are VFs not returned yet */
+	struct err e;	/* of the last call */
+};
+
+static void failed(struct undo *u, const struct attachment_rail *rec, const char *what)
+{
+	strbuf_addf(&u->failures, "%s%s: %s: %s", u->failures.len ? "; " : "", rec->ifname, what, u->e.msg);
+	u->only_late = false;
+}
+
+/* By PCI address first: an ADD that failed within the move left another name. */
+static int find_in_pod(struct nl *nl, struct arena *a, const struct attachment_rail *rec, struct rtnl_link *ret, struct err *e)
+{
+	struct rtnl_link *links;
+	size_t n;
+	int r;
+
+	if (!*rec->vf) {
+		r = rtnl_link(nl, a, rec->ifname, ret, e);
+		return r == -ENODEV && rec->found->netdev ? rtnl_link(nl, a, rec->found->netdev, ret, e) : r;
+	}
+	r = rtnl_links(nl, a, &links, &n, e);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		if (links[i].parent_dev && !strcmp(links[i].parent_dev, rec->vf)) {
+			*ret = links[i];
+			return 0;
+		}
+	}
+	return r < 0 ? r : -ENODEV;
+}
+
+/* Back to the initial namespace under its own name; when that is taken there, under one that is free. */
+static void move_back(struct undo *u, struct nl *nl, size_t i)
+{
+	const struct attachment_rail *rec = &u->at->rails[i];
+	struct rtnl_link link;
+	int r;
+
+	engine_step(u->en, STEP_UNDO_MOVE, i);
+	r = find_in_pod(nl, u->a, rec, &link, &u->e);
+	if (r == -ENODEV)
+		return;
+	if (r == 0)
+		r = rtnl_set_up(nl, link.index, false, &u->e);
+	if (r == 0)
+		r = rtnl_move(nl, link.index, u->host_fd, rec->found->netdev, &u->e);
+	if (r == -EEXIST)
+		r = rtnl_move(nl, link.index, u->host_fd, "kvrail%d", &u->e);
+	if (r < 0 && r != -ENODEV)
+		failed(u, rec, "move back to the host");
+}
+
+static void rdma_back(struct undo *u, struct nl *rdma, size_t i)
+{
+	const struct attachment_rail *rec = &u->at->rails[i];
+	struct rdma_dev dev;
+	int r;
+
+	if (rec->set->rxe) {
+		engine_step(u->en, STEP_UNDO_RXE, i);
+		r = rdma_dev(rdma, rec->set->rxe, &dev, &u->e);
+		if (r == 0)
+			r = rdma_del_link(rdma, dev.index, &u->e);
+		if (r < 0 && r != -ENODEV)
+			failed(u, rec, "soft RoCE device");
+	}
+	if (rec->set->rdma && rec->found->rdma) {
+		engine_step(u->en, STEP_UNDO_RDMA, i);
+		r = rdma_dev(rdma, rec->found->rdma, &dev, &u->e);
+		if (r == 0)
+			r = rdma_move(rdma, dev.index, u->host_fd, &u->e);
+		if (r < 0 && r != -ENODEV)
+			failed(u, rec, "RDMA device");
+	}
+}
+
+/* In the pod's namespace. */
+static int undo_pod(void *arg)
+{
+	struct undo *u = arg;
+	_cleanup_nl_ struct nl *nl = NULL, *rdma = NULL;
+	int r = rtnl_open(&nl, &u->e);
+
+	if (r < 0)
+		return r;
+	if (u->host_rdma && (r = rdma_open(&rdma, &u->e)) < 0)
+		return r;
+	for (size_t i = u->at->n_rails; i-- > 0;) {
+		if (rdma)
+			rdma_back(u, rdma, i);
+		move_back(u, nl, i);
+	}
+	return 0;
+}
+
+/* The netdev's name on the host, NULL when it is not there (yet). */
+static const char *name_on_host(struct undo *u, const struct attachment_rail *rec)
+{
+	const char **names;
+	struct rtnl_link link;
+	size_t n;
+
+	if (!*rec->vf)
+		return rec->found->netdev && rtnl_link(u->host_nl, u->a, rec->found->netdev, &link, &u->e) == 0 ? rec->found->netdev : NULL;
+	if (sysfs_list(u->en->host.root, u->a, &names, &n, "bus/pci/devices/%s/net", rec->vf) < 0 || n == 0)
+		return NULL;
+	return names[0];
+}
+
+/* A function that is gone, or has no driver, gives no netdev however long one waits. */
+static bool can_return(struct undo *u, const struct attachment_rail *rec)
+{
+	const char *driver = NULL;
+
+	return *rec->vf && sysfs_exists(u->en->host.root, "bus/pci/devices/%s", rec->vf) &&
+	       pci_driver(u->en->host.root, u->a, rec->vf, &driver) == 0 && driver && rec->driver && !strcmp(driver, rec->driver);
+}
+
+static const char *wait_for_name(struct undo *u, const struct attachment_rail *rec)
+{
+	const char *name = name_on_host(u, rec);
+
+	for (unsigned waited = 0; !name && waited < RETURN_WAIT_MS && can_return(u, rec); waited += RETURN_PAUSE_MS) {
+		clock_sleep_ms(RETURN_PAUSE_MS);
+		name = name_on_host(u, rec);
+	}
+	return name;
+}
+
+static int restore_name(struct undo *u, const struct attachment_rail *rec, const struct rtnl_link *link)
+{
+	int r;
+
+	if (!rec->found->netdev || !strcmp(link->name, rec->found->netdev))
+		return 0;
+	r = rtnl_set_up(u->host_nl, link->index, false, &u->e);
+	return r < 0 ? r : rtnl_set_name(u->host_nl, link->index, rec->found->netdev, &u->e);
+}
+
+static int restore_link(struct undo *u, const struct attachment_rail *rec, const struct rtnl_link *link)
+{
+	const struct attachment_found *found = rec->found;
+	unsigned char mac[6];
+	int r = 0;
+
+	if (found->mtu && found->mtu != link->mtu)
+		r = rtnl_set_mtu(u->host_nl, link->index, (unsigned)found->mtu, &u->e);
+	if (r == 0 && found->mac && link->mac_len == 6 && hwaddr_parse(found->mac, mac, 6) == 0 && memcmp(mac, link->mac, 6))
+		r = rtnl_set_mac(u->host_nl, link->index, mac, &u->e);
+	return r;
+}
+
+/* After its namespace died the RDMA device may have come back under a name of the kernel's. */
+static int restore_rdma_name(struct undo *u, const struct attachment_rail *rec)
+{
+	const char **names;
+	struct rdma_dev dev;
+	size_t n;
+	int r;
+
+	if (!rec->set->rdma || !rec->found->rdma || !u->host_rdma || !*rec->vf ||
+	    sysfs_list(u->en->host.root, u->a, &names, &n, "bus/pci/devices/%s/infiniband", rec->vf) < 0 || n != 1 ||
+	    !strcmp(names[0], rec->found->rdma))
+		return 0;
+	r = rdma_dev(u->host_rdma, names[0], &dev, &u->e);
+	return r < 0 ? r : rdma_rename(u->host_rdma, dev.index, rec->found->rdma, &u->e);
+}
+
+static void undo_host(struct undo *u, size_t i)
+{
+	const struct attachment_rail *rec = &u->at->rails[i];
+	struct rtnl_link link;
+	const char *name;
+
+	if (u->host_rdma && rec->set->rxe) /* born here, and not moved before the end came */
+		rdma_back(u, u->host_rdma, i);
+	name = wait_for_name(u, rec);
+	engine_step(u->en, STEP_UNDO_SETTINGS, i);
+	if (vf_restore(u->host_nl, rec, &u->e) < 0)
+		failed(u, rec, "the PF's settings");
+	engine_step(u->en, STEP_UNDO_LINK, i);
+	if (!name) {
+		if (!can_return(u, rec))
+			return;
+		strbuf_addf(&u->failures, "%s%s: the kernel has not returned VF %s yet: a process may still hold the pod's network namespace",
+			    u->failures.len ? "; " : "", rec->ifname, rec->vf);
+		return;
+	}
+	if (rtnl_link(u->host_nl, u->a, name, &link, &u->e) < 0 || restore_name(u, rec, &link) < 0 || restore_link(u, rec, &link) < 0)
+		failed(u, rec, name);
+	if (restore_rdma_name(u, rec) < 0)
+		failed(u, rec, "RDMA device's name");
+}
+
+static bool is_same_netns(int fd, const char *id)
+{
+	uint64_t dev, ino;
+	char now[64];
+
+	if (netns_id(fd, &dev, &ino) < 0)
+		return false;
+	snprintf(now, sizeof(now), "%" PRIu64 ":%" PRIu64, dev, ino);
+	return !id || !strcmp(id, now);
+}
+
+static int open_all(struct undo *u)
+{
+	bool rdma = false;
+	int r = rtnl_open(&u->host_nl, &u->e);
+
+	for (size_t i = 0; i < u->at->n_rails; i++)
+		rdma |= u->at->rails[i].set->rdma || u->at->rails[i].set->rxe;
+	if (r == 0 && rdma && rdma_open(&u->host_rdma, &u->e) < 0)
+		u->host_rdma = NULL; /* without ib_core there is no device to take back */
+	u->host_fd = netns_open_self(&u->e);
+	if (r == 0 && u->host_fd < 0)
+		r = u->host_fd;
+	u->netns_fd = u->at->netns ? netns_open(u->at->netns, &u->e) : -1;
+	if (u->netns_fd >= 0 && (!is_same_netns(u->netns_fd, u->at->netns_id) || netns_same(u->netns_fd, u->host_fd))) {
+		close(u->netns_fd); /* the path names another namespace by now */
+		u->netns_fd = -1;
+	}
+	return r;
+}
+
+static void close_all(struct undo *u)
+{
+	nl_close(u->host_nl);
+	nl_close(u->host_rdma);
+	if (u->host_fd >= 0)
+		close(u->host_fd);
+	if (u->netns_fd >= 0)
+		close(u->netns_fd);
+	strbuf_free(&u->failures);
+	arena_free(u->a);
+}
+
+static void undo_all(struct undo *u)
+{
+	const struct attachment *at = u->at;
+
+	if (u->netns_fd >= 0 && netns_call(u->netns_fd, false, undo_pod, u, &u->e) < 0) {
+		strbuf_addf(&u->failures, "the pod's namespace %s: %s", at->netns, u->e.msg);
+		u->only_late = false;
+	}
+	for (size_t i = at->n_rails; i-- > 0;)
+		undo_host(u, i);
+	engine_step(u->en, STEP_RELEASE, 0);
+	for (size_t i = 0; i < at->n_rails; i++)
+		if (ipam_release(u->en->host.store, at->container, at->rails[i].ifname, &u->e) < 0)
+			failed(u, &at->rails[i], "addresses");
+}
+
+int attachment_undo(struct attach_engine *en, const struct attachment *at, struct err *e)
+{
+	struct undo u = { .en = en, .at = at, .a = arena_new(), .netns_fd = -1, .host_fd = -1, .failures = STRBUF_INIT, .only_late = true };
+	int r = open_all(&u);
+
+	if (r < 0) {
+		*e = u.e;
+	} else {
+		undo_all(&u);
+		if (u.failures.len) {
+			r = err_set(e, u.only_late ? -EAGAIN : -EIO, "%s", u.failures.s);
+		} else {
+			engine_step(en, STEP_FORGET, 0);
+			r = engine_forget(en, at, e);
+		}
+	}
+	close_all(&u);
+	return r;
+}

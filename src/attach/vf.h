@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The host's side of a rail: what its VF was, what of that must change, and back. */
+#ifndef KVRAIL_ATTACH_VF_H
+#define KVRAIL_ATTACH_VF_H
+
+#include "attach/attachment.h"
+#include "attach/rail.h"
+#include "linux/rtnl.h"
+
+/* Read the VF's netdev and the PF's settings of it into @rec->found; *ret_index is the netdev's. */
+int vf_find(struct nl *nl, struct arena *a, const struct attach_vf *vf, struct attachment_rail *rec, unsigned *ret_index,
+	    struct err *e);
+
+/*
+ * What of @want differs from @rec->found, into @rec->set. Pure. A device without a PF takes no settings: a warning each in @at.
+ */
+void vf_plan(const struct rail_want *want, struct attachment *at, struct attachment_rail *rec);
+
+/* Through the PF, as @rec->set says. A link state that the driver has not is a warning, unless it is "disable". */
+int vf_apply(struct nl *nl, const struct rail_want *want, struct attachment *at, struct attachment_rail *rec, struct err *e);
+
+/* All of @rec->set back to @rec->found; goes on after a failure, the first one is returned. */
+int vf_restore(struct nl *nl, const struct attachment_rail *rec, struct err *e);
+
+/* Does a PF set this rail's device up? */
+bool vf_has_pf(const struct attachment_rail *rec);
+
+#endif
