@@ -5,34 +5,10 @@ import threading
 
 import pytest
 
+import rails
 from lab.guest import CommandTimeout, Lab, LabError, TREE
 
 pytestmark = pytest.mark.lab
-
-
-def make_vf(node, port, netns, ifname, address):
-    """VF 0 of @port as @ifname in a new namespace, MTU 9000, with an address; the namespace is the caller's to delete."""
-    node.sh(f"""set -e
-        ip link set p{port} mtu 9000
-        [ "$(cat /sys/class/net/p{port}/device/sriov_numvfs)" -gt 0 ] || echo 2 >/sys/class/net/p{port}/device/sriov_numvfs
-        ip netns add {netns} 2>/dev/null || true
-        ip link set p{port} vf 0 trust on
-        vf=$(ls /sys/class/net/p{port}/device/virtfn0/net)
-        ip link set $vf netns {netns} name {ifname}
-        ip -n {netns} link set {ifname} mtu 9000 up
-        ip -n {netns} addr add {address}/24 dev {ifname}""")
-
-
-def drop_vfs(node, netns):
-    node.sh(f"ip netns del {netns}; sleep 1; for p in p0 p1; do ip link set $p mtu 1500; echo 0 >/sys/class/net/$p/device/sriov_numvfs; done")
-
-
-def add_rxe(node, netns, ifname):
-    """A soft RoCE device on @ifname inside @netns, waited for until its IPv4 GID is there (index 1 on this NIC)."""
-    dev = f"rxe_{ifname}"
-    node.sh(f"ip netns exec {netns} rdma link add {dev} type rxe netdev {ifname} && rdma dev set {dev} netns {netns}")
-    node.wait_for(f"ip netns exec {netns} grep -qi ffff: /sys/class/infiniband/{dev}/ports/1/gids/1", timeout=30)
-    return dev
 
 
 def test_every_port_is_sriov_capable_and_has_carrier(two_nodes):
@@ -91,20 +67,20 @@ def test_files_go_in_and_come_out_whole(two_nodes):
 def test_jumbo_frames_pass_between_the_vfs_of_two_nodes_on_each_link(two_nodes):
     a, b = two_nodes
     for port in 0, 1:
-        make_vf(a, port, "t", f"net{port + 1}", f"10.0.{port}.1")
-        make_vf(b, port, "t", f"net{port + 1}", f"10.0.{port}.2")
+        rails.make_vf(a, port, "t", f"net{port + 1}", f"10.0.{port}.1")
+        rails.make_vf(b, port, "t", f"net{port + 1}", f"10.0.{port}.2")
     for port in 0, 1:
         a.wait_for(f"ip netns exec t ping -M do -s 8972 -c 1 -W 1 10.0.{port}.2", timeout=30)
         assert a.run(f"ip netns exec t ping -M do -s 8973 -c 1 -W 1 10.0.{port}.2").rc != 0
     for n in a, b:
-        drop_vfs(n, "t")
+        rails.remove(n, "t")
 
 
 def test_rdma_reads_pass_between_the_nodes_by_soft_roce(two_nodes):
     a, b = two_nodes
     for n, address in (a, "10.0.0.1"), (b, "10.0.0.2"):
-        make_vf(n, 0, "t", "net1", address)
-        dev = add_rxe(n, "t", "net1")
+        rails.make_vf(n, 0, "t", "net1", address)
+        dev = rails.add_rxe(n, "t", "net1")
         assert dev not in n.sh("ls /sys/class/infiniband")
         assert n.sh("ip netns exec t ls /sys/class/infiniband") == dev
     a.wait_for("ip netns exec t ping -c 1 -W 1 10.0.0.2", timeout=30)
@@ -115,10 +91,9 @@ def test_rdma_reads_pass_between_the_nodes_by_soft_roce(two_nodes):
     assert client.rc == 0, client
     assert server.wait(60).rc == 0
     assert re.search(r"^ 65536 +50 +\d", client.out, re.M), client.out
-    counters = "/sys/class/infiniband/rxe_net1/ports/1/hw_counters/rcvd_pkts"
-    assert int(b.sh(f"ip netns exec t cat {counters}")) >= 50 * 16  # 64 KiB in 4096-byte packets
+    assert rails.counter(b, "t", "rxe_net1", "rcvd_pkts") >= 50 * 16  # 64 KiB in 4096-byte packets
     for n in a, b:
-        drop_vfs(n, "t")
+        rails.remove(n, "t")
 
 
 def test_a_power_cycle_keeps_the_disk_and_the_link(two_nodes):
