@@ -4,8 +4,10 @@
 #include <strings.h>
 
 #include "api/fields.h"
+#include "api/ippool.h"
 #include "api/network.h"
 #include "api/nodestate.h"
+#include "api/operator.h"
 #include "api/policy.h"
 
 #define SRIOV_GROUP "sriovnetwork.openshift.io"
@@ -65,10 +67,28 @@ const struct api_kind api_kinds[] = {
 	  .group = SRIOV_GROUP, .version = "v1", .namespaced = true, .doc = "A network of VFs behind an Open vSwitch bridge.",
 	  .table = &api_ovs_network_table, .validate = api_ovs_network_validate, .crd = true, .status_path = "status",
 	  .columns = ready_columns },
+	{ .kind = "SriovNetworkPoolConfig", .plural = "sriovnetworkpoolconfigs", .singular = "sriovnetworkpoolconfig",
+	  .list_kind = "SriovNetworkPoolConfigList", .group = SRIOV_GROUP, .version = "v1", .namespaced = true,
+	  .doc = "How many nodes of a pool may be changed at once, and their RDMA mode.",
+	  .table = &api_pool_config_table, .validate = api_pool_config_validate, .crd = true, .status_path = "status" },
+	{ .kind = "SriovOperatorConfig", .plural = "sriovoperatorconfigs", .singular = "sriovoperatorconfig",
+	  .list_kind = "SriovOperatorConfigList", .group = SRIOV_GROUP, .version = "v1", .namespaced = true,
+	  .doc = "Settings of the whole cluster: one object, named default.",
+	  .table = &api_operator_config_table, .validate = api_operator_config_validate, .crd = true, .status_path = "status",
+	  .columns = ready_columns },
 	{ .kind = "NetworkAttachmentDefinition", .plural = "network-attachment-definitions", .singular = "network-attachment-definition",
 	  .list_kind = "NetworkAttachmentDefinitionList", .group = "k8s.cni.cncf.io", .version = "v1", .namespaced = true,
 	  .short_names = nad_short_names, .doc = "A network that pods name in their annotation k8s.v1.cni.cncf.io/networks.",
 	  .table = &api_nad_table, .validate = api_nad_validate, .crd = true },
+	{ .kind = "IPPool", .plural = "ippools", .singular = "ippool", .list_kind = "IPPoolList", .group = WHEREABOUTS_GROUP,
+	  .version = "v1alpha1", .namespaced = true, .doc = "A range of addresses and who holds which.",
+	  .table = &api_ip_pool_table, .validate = api_ip_pool_validate, .crd = true },
+	{ .kind = "OverlappingRangeIPReservation", .plural = "overlappingrangeipreservations", .singular = "overlappingrangeipreservation",
+	  .list_kind = "OverlappingRangeIPReservationList", .group = WHEREABOUTS_GROUP, .version = "v1alpha1", .namespaced = true,
+	  .doc = "An address that is held in one of several ranges that overlap.", .table = &api_reservation_table, .crd = true },
+	{ .kind = "NodeSlicePool", .plural = "nodeslicepools", .singular = "nodeslicepool", .list_kind = "NodeSlicePoolList",
+	  .group = WHEREABOUTS_GROUP, .version = "v1alpha1", .namespaced = true, .doc = "A range that is cut into one slice per node.",
+	  .table = &api_slice_pool_table, .validate = api_slice_pool_validate, .crd = true },
 	{ .kind = "Node", .plural = "nodes", .singular = "node", .list_kind = "NodeList", .group = "", .version = "v1",
 	  .short_names = node_short_names, .doc = "A node of the cluster; only its labels are read.", .table = &api_node_table },
 	{ 0 },

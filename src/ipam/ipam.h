@@ -41,6 +41,12 @@ struct ipam_conf {
 /* The "ipam" object of a CNI configuration. Errors name the key, the value and the way out ("range_end 10.0.133.9 is outside 10.0.132.0/24"). */
 int ipam_conf_parse(struct arena *a, yyjson_val *ipam, struct ipam_conf *ret, struct err *e);
 
+/*
+ * Narrow each range to the @part-th (from 1) of @of equal parts: hosts that have a store each, and no cluster,
+ * share a range without speaking to each other. The pool's name stays. -ENOSPC: fewer addresses than parts.
+ */
+int ipam_share(struct ipam_conf *conf, unsigned part, unsigned of, struct err *e);
+
 struct ipam_ask {
 	const struct ipam_conf *conf;
 	const char *ifname;

@@ -36,8 +36,11 @@ static const struct nl_policy policy[LAST_ATTR + 1] = {
 	[RDMA_NLDEV_ATTR_DEV_PROTOCOL] = { NL_STR, 0 },
 };
 
+/* The operation in an answer's type is not to be relied on: the answer to PORT_GET says GET (nldev_port_get_doit()). */
 static int parse(const struct nlmsghdr *h, const struct nlattr *tb[LAST_ATTR + 1])
 {
+	if (RDMA_NL_GET_CLIENT(h->nlmsg_type) != RDMA_NL_NLDEV)
+		return -EBADMSG;
 	return nl_parse_msg(h, 0, policy, LAST_ATTR, tb);
 }
 
@@ -84,8 +87,6 @@ static int add_dev(const struct nlmsghdr *h, void *arg)
 	struct rdma_dev d;
 	int x;
 
-	if (h->nlmsg_type != NLDEV(RDMA_NLDEV_CMD_GET))
-		return 0;
 	x = parse_dev(h, &d);
 	if (x == 0)
 		*(struct rdma_dev *)arena_push(out->arena, &out->devs, &out->n, sizeof(d)) = d;
@@ -145,8 +146,6 @@ static int see_port(const struct nlmsghdr *h, void *arg)
 	struct rdma_port p = { 0 };
 	int x;
 
-	if (h->nlmsg_type != NLDEV(RDMA_NLDEV_CMD_PORT_GET))
-		return 0;
 	x = parse(h, tb);
 	if (x < 0)
 		return x;
@@ -251,8 +250,6 @@ static int see_mode(const struct nlmsghdr *h, void *arg)
 	const struct nlattr *tb[LAST_ATTR + 1];
 	int x, *mode = arg;
 
-	if (h->nlmsg_type != NLDEV(RDMA_NLDEV_CMD_SYS_GET))
-		return 0;
 	x = parse(h, tb);
 	if (x == 0 && tb[RDMA_NLDEV_SYS_ATTR_NETNS_MODE])
 		*mode = nl_u8(tb[RDMA_NLDEV_SYS_ATTR_NETNS_MODE]);

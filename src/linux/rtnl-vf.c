@@ -280,9 +280,14 @@ int rtnl_vf_set_link_state(struct nl *nl, unsigned pf_index, unsigned vf, uint32
 
 int rtnl_vf_set_guid(struct nl *nl, unsigned pf_index, unsigned vf, uint64_t node_guid, uint64_t port_guid, struct err *e)
 {
-	const struct ifla_vf_guid node = { .vf = vf, .guid = node_guid }, port = { .vf = vf, .guid = port_guid };
+	struct ifla_vf_guid node, port;
 	struct vf_msg v;
 
+	memset(&node, 0, sizeof(node)); /* the padding, too */
+	memset(&port, 0, sizeof(port));
+	node.vf = port.vf = vf;
+	node.guid = node_guid;
+	port.guid = port_guid;
 	vf_start(&v, pf_index);
 	nl_put(&v.m, IFLA_VF_IB_NODE_GUID, &node, sizeof(node));
 	nl_put(&v.m, IFLA_VF_IB_PORT_GUID, &port, sizeof(port));

@@ -177,9 +177,9 @@ static void malformed_text_is_refused_with_its_place(void **state)
 {
 	refuses("a: 1\n\tb: 2\n", "f:2:1: a tab; YAML indents with spaces only");
 	refuses("a: [1\nb: 2\n", "f:2:2: no YAML: did not find expected ',' or ']', while parsing a flow sequence");
-	refuses("{\"a\": 1,\n}", "f:2:1: no JSON: trailing comma is not allowed");
+	refuses("{\"a\": 1,\n}", "f:1:8: no JSON: trailing comma is not allowed");
 	refuses("{\"a\": 1} x", "f:1:10: text after the end of the JSON value");
-	refuses("{\"a\": NaN}", "f:1:7: no JSON: unexpected character, expected a JSON value");
+	refuses("{\"a\": NaN}", "f:1:7: no JSON: unexpected character, expected a valid JSON value");
 	refuses("{\"a\": 1e999}", "f:1:7: no JSON: number is infinity when parsed as double");
 	refuses("a: \xff\n", "f:1:4: byte 0xff is not UTF-8");
 	refuses("a: \xc3\xa9 \xed\xa0\x80\n", "f:1:6: byte 0xed is not UTF-8");

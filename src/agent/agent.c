@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Start, loop and stop of the node role. The loop owns timers, signals and inotify; work runs in threads. */
+#include <fcntl.h>
+#include <limits.h>
+#include <malloc.h>
+#include <signal.h>
+#include <string.h>
+#include <uv.h>
+
+#include "agent/state.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "linux/rdma.h"
+
+#define REQUEST_MAX (24u << 20)
+#define CONNECTIONS_MAX 256
+#define RECOVER_MS 30000
+
+struct loop {
+	struct agent *ag;
+	uv_loop_t uv;
+	uv_signal_t term, intr;
+	uv_timer_t timer;
+	uv_fs_event_t spool;
+	uv_work_t work;
+	bool working, again;
+};
+
+static void recover(struct agent *ag)
+{
+	struct err e = { 0 };
+
+	if (attach_recover(ag->engine, &e) < 0)
+		log_warn("recovery: %s; it is tried again in %d s", e.msg, RECOVER_MS / 1000);
+}
+
+static void work_run(uv_work_t *w)
+{
+	struct loop *l = w->data;
+
+	recover(l->ag);
+}
+
+static void work_start(struct loop *l);
+
+static void work_done(uv_work_t *w, int status)
+{
+	struct loop *l = w->data;
+
+	l->working = false;
+	if (l->again)
+		work_start(l);
+}
+
+/* Half-done attachments and spooled DELs, in a worker; one at a time. */
+static void work_start(struct loop *l)
+{
+	l->again = l->working;
+	if (l->working)
+		return;
+	l->working = true;
+	l->work.data = l;
+	uv_queue_work(&l->uv, &l->work, work_run, work_done);
+}
+
+static void on_timer(uv_timer_t *t)
+{
+	work_start(t->data);
+}
+
+static void on_spool(uv_fs_event_t *h, const char *name, int events, int status)
+{
+	work_start(h->data);
+}
+
+static void on_signal(uv_signal_t *s, int number)
+{
+	struct loop *l = s->data;
+
+	log_info("signal %d: stopping", number);
+	uv_close((uv_handle_t *)&l->term, NULL);
+	uv_close((uv_handle_t *)&l->intr, NULL);
+	uv_close((uv_handle_t *)&l->timer, NULL);
+	uv_close((uv_handle_t *)&l->spool, NULL);
+}
+
+static int loop_run(struct agent *ag, struct err *e)
+{
+	struct loop l = { .ag = ag };
+	char spool[PATH_MAX];
+
+	snprintf(spool, sizeof(spool), "%s/spool", ag->options->state_dir);
+	if (uv_loop_init(&l.uv) < 0)
+		return err_set(e, -ENOMEM, "no event loop");
+	l.term.data = l.intr.data = l.timer.data = l.spool.data = &l;
+	uv_signal_init(&l.uv, &l.term);
+	uv_signal_start(&l.term, on_signal, SIGTERM);
+	uv_signal_init(&l.uv, &l.intr);
+	uv_signal_start(&l.intr, on_signal, SIGINT);
+	uv_timer_init(&l.uv, &l.timer);
+	uv_timer_start(&l.timer, on_timer, RECOVER_MS, RECOVER_MS);
+	uv_fs_event_init(&l.uv, &l.spool);
+	uv_fs_event_start(&l.spool, on_spool, spool, 0);
+	ag->ready = true;
+	log_info("ready: %s on %s", ag->node, ag->options->socket);
+	uv_run(&l.uv, UV_RUN_DEFAULT);
+	ag->ready = false;
+	uv_loop_close(&l.uv);
+	return 0;
+}
+
+/* The pod's RDMA device is its own only in exclusive mode, which the kernel grants before other namespaces exist. */
+static void set_rdma_mode(const char *want)
+{
+	_cleanup_nl_ struct nl *nl = NULL;
+	bool exclusive, on = !strcmp(want, "exclusive");
+	struct err e = { 0 };
+
+	if (!strcmp(want, "keep"))
+		return;
+	if (rdma_open(&nl, &e) < 0 || rdma_get_exclusive(nl, &exclusive, &e) < 0) {
+		log_warn("RDMA: %s", e.msg);
+		return;
+	}
+	if (exclusive == on)
+		return;
+	if (rdma_set_exclusive(nl, on, &e) < 0)
+		log_warn("RDMA stays in %s mode: %s. Set it before the first pod starts, at boot: options ib_core netns_mode=%d",
+			 exclusive ? "exclusive" : "shared", e.msg, !on);
+	else
+		log_info("RDMA is in %s mode", want);
+}
+
+static int lock_state(const char *dir, struct err *e)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/agent.lock", dir);
+	fd = file_lock(path);
+	if (fd == -EWOULDBLOCK)
+		return err_set(e, fd, "another agent works on %s: stop it, or name another --state", dir);
+	return fd < 0 ? err_errno(e, fd, "locking %s", path) : fd;
+}
+
+static int make_dirs(const char *dir, struct err *e)
+{
+	static const char *const names[] = { "attach", "spool" };
+	char path[PATH_MAX];
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		int r;
+
+		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
+		r = file_mkdirs(path, 0700);
+		if (r < 0)
+			return err_errno(e, r, "making %s", path);
+	}
+	return 0;
+}
+
+/* For tests: die at a named step of an attachment, as if killed there. */
+static void crash_at(void *arg, const char *step)
+{
+	const char *at = secure_getenv("KVRAIL_CRASH_AT");
+
+	if (at && !strcmp(at, step))
+		kill(getpid(), SIGKILL);
+}
+
+static int start(struct agent *ag, struct err *e)
+{
+	const struct agent_options *o = ag->options;
+	struct attach_host host = {
+		.root = NULL, .state_dir = o->state_dir, .soft_roce = o->soft_roce,
+		.share_part = o->share_part, .share_of = o->share_of, .arg = ag,
+		.pick_vf = pools_pick, .network = pools_network, .step = crash_at,
+	};
+	_cleanup_arena_ struct arena *a = arena_new();
+	char path[PATH_MAX];
+	struct err why = { 0 };
+	int r;
+
+	snprintf(path, sizeof(path), "%s/store.db", o->state_dir);
+	r = store_open_local(path, &ag->store, e);
+	if (r == 0)
+		r = sysroot_open(NULL, &ag->root, e);
+	if (r < 0)
+		return r;
+	set_rdma_mode(o->rdma_netns);
+	host.store = ag->store;
+	host.root = ag->root;
+	r = attach_engine_new(&host, &ag->engine, e);
+	if (r < 0)
+		return r;
+	recover(ag);
+	/* what an apply that died had begun; a node that cannot be provisioned still serves DELs and says why */
+	if (agent_apply(ag, a, NULL, 0, false, -1, &why) < 0)
+		log_warn("provisioning: %s", why.msg);
+	return httpd_start(o->socket, REQUEST_MAX, CONNECTIONS_MAX, agent_request, ag, &ag->httpd, e);
+}
+
+int agent_run(const struct agent_options *o, struct err *e)
+{
+	struct agent ag = { .options = o, .pools_lock = PTHREAD_MUTEX_INITIALIZER, .apply_lock = PTHREAD_MUTEX_INITIALIZER };
+	_cleanup_close_ int lock = -1;
+	char host[HOST_NAME_MAX + 1] = "localhost";
+	int r;
+
+	mallopt(M_ARENA_MAX, 2);	  /* threads come and go with requests: few heaps keep the agent small */
+	mallopt(M_TRIM_THRESHOLD, 65536);
+	signal(SIGPIPE, SIG_IGN);
+	gethostname(host, sizeof(host) - 1);
+	ag.node = o->node_name ? o->node_name : host;
+	r = agent_drop_privileges(e);
+	if (r == 0)
+		r = make_dirs(o->state_dir, e);
+	if (r == 0)
+		r = lock = lock_state(o->state_dir, e);
+	if (r >= 0)
+		r = start(&ag, e);
+	if (r >= 0)
+		r = loop_run(&ag, e);
+	httpd_stop(ag.httpd);
+	pthread_mutex_lock(&ag.apply_lock); /* an apply that runs is finished first */
+	pthread_mutex_unlock(&ag.apply_lock);
+	attach_engine_free(ag.engine);
+	pools_free(ag.pools);
+	store_close(ag.store);
+	sysroot_close(ag.root);
+	free(ag.problem);
+	return r;
+}

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef KVRAIL_AGENT_BASE64_H
+#define KVRAIL_AGENT_BASE64_H
+
+#include "base/arena.h"
+
+/* RFC 4648 section 4, padding required, no white space. -EINVAL for anything else. *ret is NUL-terminated. */
+int base64_decode(struct arena *a, const char *text, char **ret, size_t *ret_len);
+
+#endif

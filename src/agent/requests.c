@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The agent's socket: who asks for what. docs/architecture.md lists the requests. */
+#include <fcntl.h>
+#include <string.h>
+
+#include "agent/base64.h"
+#include "agent/state.h"
+#include "base/log.h"
+
+#define CONF_MAX (1u << 20)
+
+static void refuse(struct httpd_request *rq, struct httpd_reply *reply, int status, const char *text)
+{
+	yyjson_mut_doc *doc = doc_new(rq->arena);
+	yyjson_mut_val *v = yyjson_mut_obj(doc);
+
+	yyjson_mut_obj_add_str(doc, v, "error", text);
+	httpd_say(reply, status, doc_mut_to_json(rq->arena, v, false));
+}
+
+static void cni_refuse(struct httpd_request *rq, struct httpd_reply *reply, enum cni_code code, const char *text)
+{
+	yyjson_mut_doc *doc = doc_new(rq->arena);
+	yyjson_mut_val *v = yyjson_mut_obj(doc);
+
+	yyjson_mut_obj_add_str(doc, v, "cniVersion", "1.0.0");
+	yyjson_mut_obj_add_int(doc, v, "code", code);
+	yyjson_mut_obj_add_str(doc, v, "msg", text);
+	httpd_say(reply, 400, doc_mut_to_json(rq->arena, v, false));
+}
+
+/* Multus' shim protocol: {"env": {...}, "config": base64}. */
+static void cni(struct agent *ag, struct httpd_request *rq, struct httpd_reply *reply)
+{
+	struct cni_env env;
+	struct err e = { 0 };
+	yyjson_val *body, *vars;
+	const char *conf64;
+	char *conf, *text;
+	size_t len;
+	int code;
+
+	if (doc_parse_json(rq->arena, "the shim's request", rq->body, rq->body_len, 2 * CONF_MAX, &body, &e) < 0) {
+		cni_refuse(rq, reply, CNI_DECODE, e.msg);
+		return;
+	}
+	vars = yyjson_obj_get(body, "env");
+	env = (struct cni_env){
+		.command = doc_str(vars, "CNI_COMMAND"), .container_id = doc_str(vars, "CNI_CONTAINERID"),
+		.netns = doc_str(vars, "CNI_NETNS"), .ifname = doc_str(vars, "CNI_IFNAME"),
+		.args = doc_str(vars, "CNI_ARGS"), .path = doc_str(vars, "CNI_PATH"),
+	};
+	conf64 = doc_str(body, "config");
+	if (!conf64 || base64_decode(rq->arena, conf64, &conf, &len) < 0) {
+		cni_refuse(rq, reply, CNI_DECODE, "config: it is not there, or no base64");
+		return;
+	}
+	code = attach_request(ag->engine, rq->arena, &env, conf, len, &text);
+	log_info("CNI %s %s %s: %s", env.command ? env.command : "-", env.container_id ? env.container_id : "-",
+		 env.ifname ? env.ifname : "-", code ? text : "done");
+	if (code)
+		httpd_say(reply, 400, text);
+	else
+		httpd_say(reply, 200, arena_printf(rq->arena, "{\"Result\":%s}", *text ? text : "null"));
+}
+
+static int key_of(struct agent *ag, struct arena *a, yyjson_val *v, struct store_object *ret, struct err *e)
+{
+	yyjson_val *meta = yyjson_obj_get(v, "metadata");
+	const struct api_kind *kind = api_kind_find(doc_str(v, "apiVersion"), doc_str(v, "kind"));
+	struct complaints c = { .arena = a };
+	void *object;
+
+	if (!kind)
+		return err_set(e, -EINVAL, "kind %s is none that kvrail knows", doc_str(v, "kind") ? doc_str(v, "kind") : "(missing)");
+	if (!doc_str(meta, "name"))
+		return err_set(e, -EINVAL, "%s: metadata.name is missing", kind->kind);
+	if (api_decode_value(a, v, &kind, &object, &c) < 0)
+		for (size_t i = 0; i < c.n; i++)
+			if (!c.v[i].warning)
+				return err_set(e, -EINVAL, "%s %s: %s: %s", kind->kind, doc_str(meta, "name"), c.v[i].path, c.v[i].text);
+	*ret = (struct store_object){
+		.kind = kind->kind, .name = doc_str(meta, "name"), .json = doc_to_json(a, v, false),
+		.namespace = doc_str(meta, "namespace") ? doc_str(meta, "namespace") : kind->namespaced ? ag->options->namespace : "",
+	};
+	return 0;
+}
+
+/* The body is an array of objects; with @remove they are deleted. */
+static int changes_of(struct agent *ag, struct httpd_request *rq, struct arena *a, bool remove, struct store_object **ret, size_t *ret_n,
+		      struct err *e)
+{
+	yyjson_arr_iter it;
+	yyjson_val *list, *v;
+	int r;
+
+	*ret = NULL;
+	*ret_n = 0;
+	if (!rq->body_len)
+		return 0;
+	r = doc_parse_json(a, "the request", rq->body, rq->body_len, DOC_SIZE_MAX, &list, e);
+	if (r < 0)
+		return r;
+	if (!yyjson_is_arr(list))
+		return err_set(e, -EINVAL, "the request is no JSON array of objects");
+	yyjson_arr_iter_init(list, &it);
+	while ((v = yyjson_arr_iter_next(&it))) {
+		struct store_object o;
+
+		r = key_of(ag, a, v, &o, e);
+		if (r < 0)
+			return r;
+		if (remove)
+			o.json = NULL;
+		*(struct store_object *)arena_push(a, ret, ret_n, sizeof(o)) = o;
+	}
+	return 0;
+}
+
+struct apply_job {
+	struct agent *ag;
+	struct arena *arena;
+	struct store_object *changes;
+	size_t n;
+	bool force;
+	int out;
+};
+
+/* Outlives the request: a client that goes away does not stop an apply half way. */
+static void *apply_thread(void *arg)
+{
+	struct apply_job *job = arg;
+	struct err e = { 0 };
+
+	if (agent_apply(job->ag, job->arena, job->changes, job->n, job->force, job->out, &e) < 0) {
+		yyjson_mut_doc *doc = doc_new(job->arena);
+		yyjson_mut_val *v = yyjson_mut_obj(doc);
+
+		yyjson_mut_obj_add_bool(doc, v, "done", true);
+		yyjson_mut_obj_add_str(doc, v, "error", e.msg);
+		yyjson_mut_obj_add_bool(doc, v, "busy", e.code == -EBUSY);
+		dprintf(job->out, "%s\n", doc_mut_to_json(job->arena, v, false));
+		log_warn("apply: %s", e.msg);
+	}
+	close(job->out);
+	arena_free(job->arena);
+	return NULL;
+}
+
+static void apply(struct agent *ag, struct httpd_request *rq, struct httpd_reply *reply, bool remove)
+{
+	struct arena *a = arena_new();
+	struct apply_job *job = arena_alloc(a, sizeof(*job));
+	const char *force = httpd_query(rq, "force");
+	pthread_attr_t detached;
+	struct err e = { 0 };
+	pthread_t thread;
+	int fds[2];
+
+	*job = (struct apply_job){ .ag = ag, .arena = a, .force = force && !strcmp(force, "1") };
+	if (changes_of(ag, rq, a, remove, &job->changes, &job->n, &e) < 0) {
+		refuse(rq, reply, 400, e.msg);
+		arena_free(a);
+		return;
+	}
+	if (pipe2(fds, O_CLOEXEC) < 0) {
+		refuse(rq, reply, 500, "no file descriptor is left");
+		arena_free(a);
+		return;
+	}
+	job->out = fds[1];
+	reply->fd = fds[0];
+	reply->content_type = "application/x-ndjson";
+	pthread_attr_init(&detached);
+	pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+	if (pthread_create(&thread, &detached, apply_thread, job)) {
+		close(fds[1]); /* an empty reply: the client says so */
+		arena_free(a);
+	}
+	pthread_attr_destroy(&detached);
+}
+
+static void status(struct agent *ag, struct httpd_request *rq, struct httpd_reply *reply)
+{
+	yyjson_mut_doc *doc = doc_new(rq->arena);
+
+	httpd_say(reply, 200, doc_mut_to_json(rq->arena, agent_status(ag, rq->arena, doc), false));
+}
+
+/* GET /kvrail/objects/KIND[/NAMESPACE/NAME] */
+static void objects(struct agent *ag, struct httpd_request *rq, struct httpd_reply *reply, const char *rest)
+{
+	char *kind_name = arena_strdup(rq->arena, rest), *ns = strchr(kind_name, '/'), *name = NULL;
+	const struct api_kind *kind;
+	struct store_object *all = NULL;
+	struct err e = { 0 };
+	char *text = NULL;
+	size_t n = 0;
+	int r;
+
+	if (ns) {
+		*ns++ = '\0';
+		name = strchr(ns, '/');
+		if (name)
+			*name++ = '\0';
+	}
+	kind = api_kind_named(kind_name);
+	if (!kind) {
+		refuse(rq, reply, 404, arena_printf(rq->arena, "there is no kind '%s'", kind_name));
+		return;
+	}
+	r = store_list(ag->store, rq->arena, kind->kind, ns && *ns ? ns : NULL, &all, &n, &e);
+	if (r < 0) {
+		refuse(rq, reply, 500, e.msg);
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		if (!name || !strcmp(all[i].name, name))
+			text = arena_printf(rq->arena, "%s%s%s", text ? text : "[", text ? "," : "", all[i].json);
+	httpd_say(reply, 200, text ? arena_printf(rq->arena, "%s]", text) : "[]");
+}
+
+void agent_request(void *agent, struct httpd_request *rq, struct httpd_reply *reply)
+{
+	struct agent *ag = agent;
+	bool get = !strcmp(rq->method, "GET"), post = !strcmp(rq->method, "POST");
+
+	if (rq->uid != 0 && rq->uid != getuid())
+		refuse(rq, reply, 403, "the agent answers root only");
+	else if (!strcmp(rq->path, "/healthz"))
+		httpd_say(reply, 200, "{}");
+	else if (!strcmp(rq->path, "/readyz"))
+		ag->ready ? httpd_say(reply, 200, "{}") : refuse(rq, reply, 500, "the agent is starting");
+	else if (post && !strcmp(rq->path, "/cni"))
+		cni(ag, rq, reply);
+	else if (post && !strcmp(rq->path, "/kvrail/apply"))
+		apply(ag, rq, reply, false);
+	else if (post && !strcmp(rq->path, "/kvrail/delete"))
+		apply(ag, rq, reply, true);
+	else if (get && !strcmp(rq->path, "/kvrail/status"))
+		status(ag, rq, reply);
+	else if (get && !strncmp(rq->path, "/kvrail/objects/", 16))
+		objects(ag, rq, reply, rq->path + 16);
+	else
+		refuse(rq, reply, 404, arena_printf(rq->arena, "there is nothing at %s %s", rq->method, rq->path));
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "base/parse.h"
+#include "cmd/manifests.h"
+
+struct load {
+	struct arena *arena;
+	bool strict;
+	struct manifest *v;
+	size_t n, errors, warnings;
+};
+
+/* Where a complaint stands: "FILE:LINE: ". */
+static const char *place(struct arena *a, const struct doc *d, unsigned line)
+{
+	return line ? arena_printf(a, "%s:%u", d->source, line) : d->source;
+}
+
+static void report(struct load *l, const struct doc *d, unsigned line, bool warning, const char *text)
+{
+	warning = warning && !l->strict;
+	fprintf(stderr, "%s: %s%s\n", place(l->arena, d, line), warning ? "warning: " : "", text);
+	if (warning)
+		l->warnings++;
+	else
+		l->errors++;
+}
+
+static void unknown_kind(struct load *l, const struct doc *d, unsigned line, const char *kind)
+{
+	const char **names = NULL, *near;
+	size_t n = 0;
+
+	for (const struct api_kind *k = api_kinds; k->kind; k++)
+		*(const char **)arena_push(l->arena, &names, &n, sizeof(*names)) = k->kind;
+	*(const char **)arena_push(l->arena, &names, &n, sizeof(*names)) = NULL;
+	near = parse_nearest(kind, names);
+	report(l, d, line, true,
+	       near && strcmp(near, kind) ? arena_printf(l->arena, "kind %s is none that kvrail knows, did you mean %s? It is left out", kind, near) :
+		      arena_printf(l->arena, "kind %s is none that kvrail knows: it is left out", kind));
+}
+
+static void one(struct load *l, const struct doc *d)
+{
+	struct complaints c = { .arena = l->arena };
+	const char *kind = doc_str(d->root, "kind"), *name = doc_str(yyjson_obj_get(d->root, "metadata"), "name");
+	const char *what = kind ? arena_printf(l->arena, "%s %s: ", kind, name ? name : "(no name)") : "";
+	struct manifest m = { .source = d->source, .line = doc_line(d, "kind"), .doc = d, .value = d->root };
+	int r = api_decode(l->arena, d, &m.kind, &m.object, &c);
+
+	if (r == -ENOTSUP) {
+		unknown_kind(l, d, m.line, kind);
+		return;
+	}
+	for (size_t i = 0; i < c.n; i++)
+		report(l, d, c.v[i].line, c.v[i].warning,
+		       arena_printf(l->arena, "%s%s%s%s", what, c.v[i].path, *c.v[i].path ? ": " : "", c.v[i].text));
+	if (r == 0)
+		*(struct manifest *)arena_push(l->arena, &l->v, &l->n, sizeof(m)) = m;
+}
+
+int manifests_load(struct cmd_run *run, const struct cmd_strings *files, bool strict, struct manifest **ret, size_t *ret_n,
+		   struct err *e)
+{
+	struct load l = { .arena = run->arena, .strict = strict };
+	struct doc *docs;
+	size_t n;
+	int r;
+
+	for (size_t f = 0; f < files->n; f++) {
+		r = doc_load(run->arena, files->v[f], &docs, &n, e);
+		if (r < 0)
+			return r;
+		api_unfold(run->arena, docs, n, &docs, &n);
+		for (size_t i = 0; i < n; i++)
+			one(&l, &docs[i]);
+	}
+	if (l.errors)
+		return err_set(e, -EINVAL, "%zu error%s in the input; nothing was changed", l.errors, l.errors == 1 ? "" : "s");
+	*ret = l.v;
+	*ret_n = l.n;
+	return 0;
+}
+
+const void **manifests_of(struct arena *a, const struct manifest *m, size_t n, const char *kind, size_t *ret_n)
+{
+	const void **v = NULL;
+
+	*ret_n = 0;
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(m[i].kind->kind, kind))
+			*(const void **)arena_push(a, &v, ret_n, sizeof(*v)) = m[i].object;
+	return v;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* -f FILE: from manifest files to decoded objects, for every command that takes them. */
+#ifndef KVRAIL_CMD_MANIFESTS_H
+#define KVRAIL_CMD_MANIFESTS_H
+
+#include "api/meta.h"
+#include "cmd/cmd.h"
+
+struct manifest {
+	const char *source;
+	unsigned line; /* where it begins */
+	const struct doc *doc; /* for the lines of its fields */
+	const struct api_kind *kind;
+	void *object;	   /* struct of that kind */
+	yyjson_val *value; /* as it was written */
+};
+
+/*
+ * Read all files ("-": stdin) in their order; Lists are unfolded. Complaints go to stderr as
+ * "FILE:LINE: KIND NAME: spec.mtu: 64 is below 68", warnings with "warning: " in front. A kind that kvrail
+ * does not know is left out with a warning. With @strict warnings are errors.
+ * -EINVAL after any error: @e counts them; nothing is returned.
+ */
+int manifests_load(struct cmd_run *run, const struct cmd_strings *files, bool strict, struct manifest **ret, size_t *ret_n,
+		   struct err *e);
+
+/* The objects of one kind, as an array of pointers to its struct. */
+const void **manifests_of(struct arena *a, const struct manifest *m, size_t n, const char *kind, size_t *ret_n);
+
+#endif

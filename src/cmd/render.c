@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+/* kvrail render: what the SR-IOV operator would write for the objects of some files, without a cluster. */
+#include <string.h>
+
+#include "cmd/manifests.h"
+#include "policy/merge.h"
+#include "policy/pool.h"
+
+struct options {
+	struct cmd_strings files;
+	bool strict;
+};
+
+static const struct cmd_option options[] = {
+	{ "filename", 'f', CMD_STRINGS, offsetof(struct options, files), "FILE", NULL, "manifest to read, - for standard input; may be repeated" },
+	{ "strict", 0, CMD_FLAG, offsetof(struct options, strict), NULL, NULL, "an unknown field is an error" },
+};
+
+struct render {
+	struct cmd_run *run;
+	const char *namespace; /* the operator's; NULL when unknown */
+	const struct manifest *m;
+	size_t n;
+	size_t errors;
+	yyjson_mut_doc *doc;
+	yyjson_mut_val *out;
+};
+
+static const char *env(const char *name, const char *dflt)
+{
+	const char *value = getenv(name);
+
+	return value && *value ? value : dflt;
+}
+
+static void say(struct render *r, const struct manifest *m, bool warning, const char *text)
+{
+	const struct api_object *o = m->object;
+
+	fprintf(stderr, "%s:%u: %s%s %s: %s\n", m->source, m->line, warning ? "warning: " : "", m->kind->kind, o->meta->name, text);
+	r->errors += !warning;
+}
+
+static void add(struct render *r, const char *kind, const void *object)
+{
+	const struct api_kind *k = api_kind_named(kind);
+
+	yyjson_mut_arr_append(r->out, api_encode(k, r->doc, object));
+}
+
+/* An object without a namespace goes where the operator runs, else where kubectl would put it. */
+static void set_namespace(struct render *r, const struct manifest *m)
+{
+	struct api_object *o = m->object;
+
+	if (m->kind->namespaced && (!o->meta->namespace || !*o->meta->namespace))
+		o->meta->namespace = r->namespace ? r->namespace : "default";
+}
+
+static void render_network(struct render *r, const struct manifest *m)
+{
+	const struct api_network *network = m->object;
+	struct api_nad *nad;
+	struct err e;
+
+	if (network->spec->network_namespace && *network->spec->network_namespace && r->namespace &&
+	    strcmp(network->object.meta->namespace, r->namespace)) {
+		say(r, m, false, arena_printf(r->run->arena, "spec.networkNamespace: %s: .Spec.NetworkNamespace field can't be specified if the "
+					      "resource is not in the %s namespace", network->spec->network_namespace, r->namespace));
+		return;
+	}
+	if (render_nad(r->run->arena, m->kind, network, env("RESOURCE_PREFIX", "openshift.io"), &nad, &e) < 0)
+		say(r, m, false, e.msg);
+	else
+		add(r, "NetworkAttachmentDefinition", nad);
+}
+
+/* The policies that count, and the pools, as the operator lists them: those of its own namespace. */
+static const struct api_policy **policies_of(struct render *r, size_t *ret_n)
+{
+	const struct api_policy **list = NULL;
+
+	*ret_n = 0;
+	for (size_t i = 0; i < r->n; i++) {
+		const struct api_policy *p = r->m[i].object;
+
+		if (strcmp(r->m[i].kind->kind, "SriovNetworkNodePolicy"))
+			continue;
+		if (r->namespace && strcmp(p->object.meta->namespace, r->namespace)) {
+			say(r, &r->m[i], true, arena_printf(r->run->arena, "%s is created or updated but not used. Only policy in %s namespace is "
+							    "respected.", p->object.meta->name, r->namespace));
+			continue;
+		}
+		*(const struct api_policy **)arena_push(r->run->arena, &list, ret_n, sizeof(*list)) = p;
+	}
+	return list;
+}
+
+static yyjson_val **values_of(struct render *r, const char *kind, size_t *ret_n)
+{
+	yyjson_val **list = NULL;
+
+	*ret_n = 0;
+	for (size_t i = 0; i < r->n; i++)
+		if (!strcmp(r->m[i].kind->kind, kind))
+			*(yyjson_val **)arena_push(r->run->arena, &list, ret_n, sizeof(*list)) = r->m[i].value;
+	return list;
+}
+
+/* SriovOperatorConfig default says which nodes the operator has a daemon on; without one, all. */
+static bool has_daemon(struct render *r, const struct api_meta *node, yyjson_val *config)
+{
+	yyjson_val *selector = yyjson_obj_get(yyjson_obj_get(config, "spec"), "configDaemonNodeSelector"), *key, *v;
+	size_t i, max;
+
+	if (!config)
+		return true;
+	if (yyjson_obj_size(selector) == 0) {
+		const char *worker = pairs_get(node->labels, node->n_labels, "node-role.kubernetes.io/worker");
+		const char *os = pairs_get(node->labels, node->n_labels, "kubernetes.io/os");
+
+		return worker && !*worker && os && !strcmp(os, "linux");
+	}
+	yyjson_obj_foreach(selector, i, max, key, v) {
+		const char *value = pairs_get(node->labels, node->n_labels, yyjson_get_str(key));
+
+		if (!value || !yyjson_is_str(v) || strcmp(value, yyjson_get_str(v)))
+			return false;
+	}
+	return true;
+}
+
+static const struct api_nodestate *state_named(struct render *r, const char *name)
+{
+	for (size_t i = 0; i < r->n; i++) {
+		const struct api_nodestate *s = r->m[i].object;
+
+		if (!strcmp(r->m[i].kind->kind, "SriovNetworkNodeState") && !strcmp(s->object.meta->name, name))
+			return s;
+	}
+	return NULL;
+}
+
+/* A state of a node that is back: nobody waits to delete it any more. */
+static void drop_keep_until(struct api_meta *meta)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < meta->n_annotations; i++)
+		if (strcmp(meta->annotations[i].key, "sriovnetwork.openshift.io/keep-state-until"))
+			meta->annotations[n++] = meta->annotations[i];
+	meta->n_annotations = n;
+}
+
+/* Bridges are written when the feature is on; without a configuration, when a policy asks for them. */
+static bool bridges_wanted(yyjson_val *config)
+{
+	yyjson_val *gates = yyjson_obj_get(yyjson_obj_get(config, "spec"), "featureGates");
+
+	return !config || doc_bool(gates, "manageSoftwareBridges", false);
+}
+
+static int render_state(struct render *r, const struct manifest *m, const struct api_policy **policies, size_t n, yyjson_val *config)
+{
+	struct arena *a = r->run->arena;
+	const struct api_meta *node = ((const struct api_object *)m->object)->meta;
+	const struct api_nodestate *found = state_named(r, node->name);
+	struct api_nodestate *state = arena_alloc(a, sizeof(*state));
+	struct merge_result merged;
+	const char *mode = NULL;
+	size_t n_pools;
+	yyjson_val **pools = values_of(r, "SriovNetworkPoolConfig", &n_pools);
+	struct err e;
+
+	if (pool_rdma_mode(pools, n_pools, node->labels, node->n_labels, &mode, &e) < 0)
+		say(r, m, true, e.msg);
+	if (merge_policies(a, policies, n, node->labels, node->n_labels, false, found ? found->status : NULL, mode, &merged, &e) < 0) {
+		say(r, m, false, e.msg);
+		return 0;
+	}
+	if (!bridges_wanted(config))
+		merged.spec->bridges = arena_alloc(a, sizeof(*merged.spec->bridges));
+	state->object.api_version = "sriovnetwork.openshift.io/v1";
+	state->object.kind = "SriovNetworkNodeState";
+	state->object.meta = arena_alloc(a, sizeof(*state->object.meta));
+	if (found)
+		*state->object.meta = *found->object.meta;
+	drop_keep_until(state->object.meta);
+	state->object.meta->name = node->name;
+	if (!state->object.meta->namespace)
+		state->object.meta->namespace = r->namespace ? r->namespace : "default";
+	/* a daemon that has reported no port yet: what it was told before stays */
+	state->spec = found && found->spec && (!found->status || !found->status->n_interfaces) ? found->spec : merged.spec;
+	add(r, "SriovNetworkNodeState", state);
+	for (size_t i = 0; i < merged.n_notes; i++)
+		if (merged.notes[i].node_selected && !merged.notes[i].ports_selected)
+			say(r, m, true, arena_printf(a, "policy %s %s", merged.notes[i].policy->object.meta->name, merged.notes[i].text));
+	return 0;
+}
+
+static int render_states(struct render *r, struct err *e)
+{
+	size_t n, n_configs;
+	const struct api_policy **policies = policies_of(r, &n);
+	yyjson_val **configs = values_of(r, "SriovOperatorConfig", &n_configs);
+	int result = 0;
+
+	for (size_t i = 0; i < r->n && result == 0; i++) {
+		if (strcmp(r->m[i].kind->kind, "Node"))
+			continue;
+		if (has_daemon(r, ((const struct api_object *)r->m[i].object)->meta, n_configs ? configs[0] : NULL))
+			result = render_state(r, &r->m[i], policies, n, n_configs ? configs[0] : NULL);
+	}
+	return result;
+}
+
+static void print(struct render *r)
+{
+	yyjson_mut_val *v;
+	size_t i, max;
+
+	if (r->run->output == OUT_JSON) {
+		out_value(r->run, r->out);
+		return;
+	}
+	yyjson_mut_arr_foreach(r->out, i, max, v) {
+		const char *text = doc_mut_to_yaml(r->run->arena, v);
+
+		printf("%s%s%s", i ? "---\n" : "", text, *text && text[strlen(text) - 1] == '\n' ? "" : "\n");
+	}
+}
+
+static int run_render(struct cmd_run *run, struct err *e)
+{
+	const struct options *o = run->options;
+	struct render r = { .run = run, .namespace = env("NAMESPACE", NULL) };
+	struct manifest *m;
+	int result;
+
+	if (o->files.n == 0)
+		return err_set(e, -EINVAL, "nothing to render: name a manifest with -f FILE");
+	result = manifests_load(run, &o->files, o->strict, &m, &r.n, e);
+	if (result < 0)
+		return result;
+	r.m = m;
+	r.doc = doc_new(run->arena);
+	r.out = yyjson_mut_arr(r.doc);
+	for (size_t i = 0; i < r.n; i++)
+		set_namespace(&r, &m[i]);
+	for (size_t i = 0; i < r.n; i++) {
+		const char *kind = m[i].kind->kind;
+
+		if (!strcmp(kind, "SriovNetwork") || !strcmp(kind, "SriovIBNetwork") || !strcmp(kind, "OVSNetwork"))
+			render_network(&r, &m[i]);
+	}
+	result = render_states(&r, e);
+	if (result < 0)
+		return result;
+	if (r.errors)
+		return err_set(e, -EINVAL, "%zu object%s cannot be rendered", r.errors, r.errors == 1 ? "" : "s");
+	print(&r);
+	return CMD_OK;
+}
+
+const struct cmd cmd_render = {
+	.name = "render",
+	.summary = "NADs and node states that the SR-IOV operator would write",
+	.usage = "-f FILE... [--output yaml|json]",
+	.about = "Networks become NetworkAttachmentDefinitions. Policies, a Node and its SriovNetworkNodeState (for status.interfaces) become "
+		 "the node state with its spec. JSON output is one array of objects.\n\n"
+		 "RESOURCE_PREFIX (default openshift.io) goes before resource names; NAMESPACE is the operator's: only its policies count.",
+	.options = options,
+	.n_options = ARRAY_SIZE(options),
+	.options_size = sizeof(struct options),
+	.output = true,
+	.run = run_render,
+};

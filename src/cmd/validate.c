@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "cmd/manifests.h"
+#include "policy/merge.h"
+
+struct options {
+	struct cmd_strings files;
+	bool strict;
+};
+
+static const struct cmd_option options[] = {
+	{ "filename", 'f', CMD_STRINGS, offsetof(struct options, files), "FILE", NULL, "manifest to read, - for standard input; may be repeated" },
+	{ "strict", 0, CMD_FLAG, offsetof(struct options, strict), NULL, NULL, "warnings, as of an unknown field or kind, are errors" },
+};
+
+/* The policy that "NAME: spec.mtu" is about; *ret_field is what follows its name. */
+static const struct manifest *policy_of(const struct manifest *m, size_t n, const char *path, const char **ret_field)
+{
+	for (size_t i = 0; i < n; i++) {
+		const char *name = ((const struct api_object *)m[i].object)->meta->name;
+		size_t len = name ? strlen(name) : 0;
+
+		if (!strcmp(m[i].kind->kind, "SriovNetworkNodePolicy") && len && !strncmp(path, name, len) && !strncmp(path + len, ": ", 2)) {
+			*ret_field = path + len + 2;
+			return &m[i];
+		}
+	}
+	return NULL;
+}
+
+/* Rules between objects. Returns how many errors there were. */
+static size_t check_together(struct cmd_run *run, const struct manifest *m, size_t n, bool strict)
+{
+	struct complaints c = { .arena = run->arena };
+	size_t n_policies, errors = 0;
+	const struct api_policy **policies;
+
+	policies = (const struct api_policy **)manifests_of(run->arena, m, n, "SriovNetworkNodePolicy", &n_policies);
+	validate_together(policies, n_policies, &c);
+	for (size_t i = 0; i < c.n; i++) {
+		bool warning = c.v[i].warning && !strict;
+		const char *field = c.v[i].path;
+		const struct manifest *about = policy_of(m, n, c.v[i].path, &field);
+
+		if (about)
+			fprintf(stderr, "%s:%u: ", about->source, doc_line(about->doc, field));
+		fprintf(stderr, "%s%s%s: %s\n", warning ? "warning: " : "", about ? "SriovNetworkNodePolicy " : "", c.v[i].path, c.v[i].text);
+		errors += !warning;
+	}
+	return errors;
+}
+
+static int run_validate(struct cmd_run *run, struct err *e)
+{
+	const struct options *o = run->options;
+	struct manifest *m;
+	size_t n, errors;
+	int r;
+
+	if (o->files.n == 0) {
+		fputs("kvrail validate: name a manifest: -f FILE\n", stderr);
+		return CMD_USAGE;
+	}
+	r = manifests_load(run, &o->files, o->strict, &m, &n, e);
+	if (r < 0)
+		return r;
+	errors = check_together(run, m, n, o->strict);
+	if (errors)
+		return err_set(e, -EINVAL, "%zu error%s between the objects", errors, errors == 1 ? "" : "s");
+	printf("%zu object%s valid\n", n, n == 1 ? " is" : "s are");
+	return CMD_OK;
+}
+
+const struct cmd cmd_validate = {
+	.name = "validate",
+	.summary = "check manifests: fields, bounds, and the rules between objects",
+	.usage = "[--strict] -f FILE...",
+	.about = "Every mistake is one line on stderr: FILE:LINE: KIND NAME: FIELD: what is wrong and the way out.\n"
+		 "Rules are those of the CRDs and of the SR-IOV operator's admission webhook, in its words, and what the kernel\n"
+		 "would refuse later. No agent, no cluster and no root are needed.",
+	.options = options,
+	.n_options = ARRAY_SIZE(options),
+	.options_size = sizeof(struct options),
+	.run = run_validate,
+};

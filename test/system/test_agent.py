@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent on real sockets and namespaces, with plain netdevs in place of VFs (the VFs' own part is tested in the lab)."""
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = ROOT / os.environ.get("KVRAIL_BUILD", "build-asan")
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces and netdevs")
+
+NETWORK = """
+apiVersion: sriovnetwork.openshift.io/v1
+kind: SriovNetwork
+metadata: {name: %s, namespace: default}
+spec:
+  resourceName: %s
+  ipam: '{"type": "whereabouts", "range": "%s"}'
+"""
+
+
+def run(*args, **options):
+    return subprocess.run([str(a) for a in args], capture_output=True, text=True, timeout=60, **options)
+
+
+def must(*args, **options):
+    r = run(*args, **options)
+    assert r.returncode == 0, f"{args}: {r.stdout}{r.stderr}"
+    return r.stdout
+
+
+class Node:
+    """An agent in a network namespace of its own ("the host"), with dummy netdevs as devices."""
+
+    def __init__(self, dir, name, devices):
+        self.dir, self.name, self.devices = dir, name, devices
+        self.env = {**os.environ, "KVRAIL_SOCKET": str(dir / "agent.sock"), "KVRAIL_STATE": str(dir / "state"),
+                    "KVRAIL_SPOOL": str(dir / "state/spool")}
+        self.process = None
+        must("ip", "netns", "add", name)
+        for netdev in devices.values():
+            for n in netdev:
+                must("ip", "-n", name, "link", "add", n, "type", "dummy")
+
+    def start(self, *options, env=None):
+        netdevs = [f"--netdev={r}={n}" for r, names in self.devices.items() for n in names]
+        self.log = open(self.dir / "log", "a")
+        self.process = subprocess.Popen(["ip", "netns", "exec", self.name, str(BUILD / "kvrail"), "agent", "--standalone",
+                                         "--rdma-netns=keep", *netdevs, *options], env={**self.env, **(env or {})}, stderr=self.log)
+        for _ in range(300):
+            if self.process.poll() is not None or run(BUILD / "kvrail", "status", env=self.env).returncode == 0:
+                break
+            time.sleep(0.05)
+        assert self.process.poll() is None, (self.dir / "log").read_text()
+
+    def kill(self, how=signal.SIGKILL):
+        self.process.send_signal(how)
+        self.process.wait(30)
+
+    def kvrail(self, *args, **options):
+        return run(BUILD / "kvrail", *args, env=self.env, **options)
+
+    def status(self):
+        return json.loads(must(BUILD / "kvrail", "status", "-o", "json", env=self.env))
+
+    def links(self):
+        return {link["ifname"] for link in json.loads(must("ip", "-j", "-n", self.name, "link"))}
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        run("ip", "netns", "del", self.name)
+
+
+@pytest.fixture
+def node(tmp_path):
+    n = Node(tmp_path, f"kvr-host-{os.getpid()}", {"rail0": ["soft0", "soft1"], "rail1": ["soft2", "soft3"]})
+    try:
+        yield n
+    finally:
+        n.stop()
+
+
+@pytest.fixture
+def pod():
+    names = []
+
+    def make(name):
+        full = f"kvr-{name}-{os.getpid()}"
+        must("ip", "netns", "add", full)
+        names.append(full)
+        return f"/run/netns/{full}", full
+    yield make
+    for full in names:
+        run("ip", "netns", "del", full)
+
+
+def apply(node, text):
+    return node.kvrail("apply", "-f", "-", input=text)
+
+
+NETWORKS = "---".join([NETWORK % ("a", "rail0", "10.9.0.0/24"), NETWORK % ("b", "rail1", "10.9.0.0/24")])
+
+
+def test_apply_renders_networks_and_a_second_apply_has_nothing_to_do(node):
+    node.start()
+    r = apply(node, NETWORKS)
+    assert r.returncode == 0 and "4 objects changed" in r.stdout, r.stdout + r.stderr
+    r = apply(node, NETWORKS)
+    assert r.returncode == 0 and "nothing to do" in r.stdout, r.stdout + r.stderr
+    nads = json.loads(node.kvrail("get", "net-attach-def", "-o", "json").stdout)
+    assert [n["metadata"]["name"] for n in nads] == ["a", "b"]
+
+
+def test_deleted_network_takes_its_nad_along(node):
+    node.start()
+    apply(node, NETWORKS)
+    r = node.kvrail("delete", "-f", "-", input=NETWORK % ("a", "rail0", "10.9.0.0/24"))
+    assert r.returncode == 0, r.stderr
+    nads = json.loads(node.kvrail("get", "net-attach-def", "-o", "json").stdout)
+    assert [n["metadata"]["name"] for n in nads] == ["b"]
+
+
+def test_objects_survive_a_kill(node):
+    node.start()
+    apply(node, NETWORKS)
+    node.kill()
+    node.start()
+    assert "nothing to do" in apply(node, NETWORKS).stdout
+
+
+def test_pod_gets_its_rails_and_gives_all_back(node, pod):
+    node.start()
+    apply(node, NETWORKS)
+    path, name = pod("p")
+    r = node.kvrail("attach", "p", "a", "b", "--netns", path, "-o", "json")
+    assert r.returncode == 0, r.stderr
+    result = json.loads(r.stdout)
+    assert [ip["address"] for ip in result["ips"]] == ["10.9.0.1/24", "10.9.0.2/24"]
+    inside = {link["ifname"] for link in json.loads(must("ip", "-j", "-n", name, "link"))}
+    assert {"net1", "net2"} <= inside
+    s = node.status()
+    assert [r["ifname"] for r in s["attachments"][0]["rails"]] == ["net1", "net2"]
+    assert {p["resource"]: p["free"] for p in s["pools"]} == {"openshift.io/rail0": 1, "openshift.io/rail1": 1}
+    assert node.kvrail("detach", "p").returncode == 0
+    s = node.status()
+    assert s["attachments"] == [] and all(p["free"] == 2 for p in s["pools"])
+    assert {"soft0", "soft1", "soft2", "soft3"} <= node.links()
+
+
+def test_pod_deleted_while_the_agent_is_dead_is_cleaned_at_start(node, pod):
+    node.start()
+    apply(node, NETWORKS)
+    path, name = pod("p")
+    assert node.kvrail("attach", "p", "a", "b", "--netns", path).returncode == 0
+    node.kill()
+    must("ip", "netns", "del", name)
+    node.start()
+    s = node.status()
+    assert s["attachments"] == [] and all(p["free"] == 2 for p in s["pools"])
+    assert os.listdir(node.dir / "state/attach") == []
+
+
+def test_the_last_device_says_who_holds_the_others(node, pod):
+    node.start()
+    apply(node, NETWORKS)
+    for i in range(2):
+        path, _ = pod(f"p{i}")
+        assert node.kvrail("attach", f"p{i}", "a", "--netns", path).returncode == 0
+    path, name = pod("late")
+    r = node.kvrail("attach", "late", "a", "--netns", path)
+    assert r.returncode == 1 and "default/p0" in r.stderr and "default/p1" in r.stderr, r.stderr
+    assert {link["ifname"] for link in json.loads(must("ip", "-j", "-n", name, "link"))} == {"lo"}
+
+
+def test_unknown_network_names_those_that_are_there(node, pod):
+    node.start()
+    apply(node, NETWORKS)
+    path, _ = pod("p")
+    r = node.kvrail("attach", "p", "nothere", "--netns", path)
+    assert r.returncode == 1 and "default/nothere" in r.stderr and "a, b" in r.stderr, r.stderr
+
+
+def test_second_agent_on_the_same_state_is_refused(node):
+    node.start()
+    r = run(BUILD / "kvrail", "agent", "--standalone", "--rdma-netns=keep", env=node.env)
+    assert r.returncode == 1 and "another agent" in r.stderr
+
+
+def test_sigterm_is_an_orderly_stop(node):
+    node.start()
+    node.kill(signal.SIGTERM)
+    assert node.process.returncode == 0, (node.dir / "log").read_text()
+    assert not (node.dir / "agent.sock").exists()
+
+
+def test_agent_keeps_four_capabilities(node):
+    node.start()
+    pid = node.status()["agent"]["pid"]
+    lines = dict(line.split(":\t") for line in open(f"/proc/{pid}/status").read().splitlines() if ":\t" in line)
+    assert bin(int(lines["CapEff"], 16)).count("1") == 4
+    assert bin(int(lines["CapBnd"], 16)).count("1") == 4
+    assert lines["NoNewPrivs"] == "1"
+
+
+def test_request_that_is_no_cni_request_gets_a_cni_error(node):
+    node.start()
+    r = run("curl", "-s", "--unix-socket", node.env["KVRAIL_SOCKET"], "-d", "{", "http://x/cni")
+    if r.returncode == 127:
+        pytest.skip("no curl")
+    assert json.loads(r.stdout)["code"] == 6
+
+
+def test_full_disk_is_one_clear_error_and_loses_nothing(node, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    must("mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", small)
+    try:
+        node.env["KVRAIL_STATE"] = str(small)
+        node.start()
+        assert apply(node, NETWORK % ("a", "rail0", "10.9.0.0/24")).returncode == 0
+        (small / "filler").write_bytes(b"")
+        with open(small / "filler", "wb") as f:
+            try:
+                while True:
+                    f.write(b"x" * 4096)
+                    f.flush()
+            except OSError:
+                pass
+        big = "".join("---" + NETWORK % (f"n{i}", "rail0", "10.9.0.0/24") for i in range(300))
+        r = apply(node, big)
+        assert r.returncode == 1 and ("full" in r.stderr or "space" in r.stderr), r.stderr
+        os.unlink(small / "filler")
+        assert "nothing to do" in apply(node, NETWORK % ("a", "rail0", "10.9.0.0/24")).stdout
+    finally:
+        node.stop()
+        run("umount", small)
