@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The attach engine without an agent, for tests and benchmarks: devices are links of this namespace that the test made.
+ *	attach_driver STATE request       environment CNI_*, configuration on stdin, as a plugin
+ *	attach_driver STATE recover       what an agent does at its start
+ *	attach_driver STATE list          attachments as JSON
+ *	attach_driver STATE leases        addresses that are held, one a line
+ *	attach_driver STATE steps
+ *	attach_driver STATE bench N NETNS  ADD and DEL, N times in this process: microseconds of the pair, median
+ *	attach_driver STATE storm N NETNS...  N rounds of ADD and DEL, a thread for each namespace
+ * KVRAIL_TEST_DEVICES lists the devices ("d0 d1"), STATE/nads/NS.NAME.json are the networks' configurations.
+ * KVRAIL_CRASH_AT kills the process at a step.
+ */
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+
+#include "attach/attach.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "linux/rtnl.h"
+
+#define CONF_MAX (2u << 20)
+
+struct driver {
+	struct attach_host host;
+	struct attach_engine *en;
+	const char *devices, *crash_at, *state;
+};
+
+static bool is_taken(const char *name, const char **taken, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(taken[i], name))
+			return true;
+	return false;
+}
+
+static int pick_vf(void *arg, struct arena *a, const char *resource, const char *pci, const char **taken, size_t n_taken,
+		   struct attach_vf *ret, struct err *e)
+{
+	const struct driver *d = arg;
+	char *list = arena_strdup(a, d->devices), *save = NULL;
+
+	for (char *name = strtok_r(list, " ", &save); name; name = strtok_r(NULL, " ", &save)) {
+		if (is_taken(name, taken, n_taken) || (pci && strcmp(pci, name)))
+			continue;
+		*ret = (struct attach_vf){ .pci = "", .netdev = name, .resource = resource };
+		return 0;
+	}
+	return err_set(e, -ENOSPC, "no device of %s is free", pci ? pci : resource);
+}
+
+static int network(void *arg, struct arena *a, const char *ns, const char *name, struct api_nad **ret, struct err *e)
+{
+	const struct driver *d = arg;
+	struct api_nad *nad = arena_alloc(a, sizeof(*nad));
+	_cleanup_free_ char *text = NULL;
+	char *path = arena_printf(a, "%s/nads/%s.%s.json", d->state, ns, name);
+	int r = file_read(AT_FDCWD, path, 1u << 20, &text, NULL);
+
+	if (r < 0)
+		return err_set(e, -ENOENT, "there is no network %s/%s", ns, name);
+	nad->object.meta = arena_alloc(a, sizeof(*nad->object.meta));
+	nad->object.meta->annotations = arena_alloc(a, sizeof(struct pair));
+	nad->object.meta->annotations[0] = (struct pair){ NAD_RESOURCE_NAME, "test/soft" };
+	nad->object.meta->n_annotations = 1;
+	nad->spec = arena_alloc(a, sizeof(*nad->spec));
+	nad->spec->config = arena_strdup(a, text);
+	*ret = nad;
+	return 0;
+}
+
+static void step(void *arg, const char *name)
+{
+	const struct driver *d = arg;
+
+	if (!strcmp(name, d->crash_at))
+		raise(SIGKILL);
+}
+
+static int request(struct driver *d, struct arena *a)
+{
+	const struct cni_env env = { getenv("CNI_COMMAND"), getenv("CNI_CONTAINERID"), getenv("CNI_NETNS"), getenv("CNI_IFNAME"),
+				     getenv("CNI_ARGS"), getenv("CNI_PATH") };
+	_cleanup_free_ char *conf = NULL;
+	char *reply;
+	size_t len;
+	int r = file_read(AT_FDCWD, "/dev/stdin", CONF_MAX, &conf, &len);
+
+	if (r < 0)
+		return 2;
+	r = attach_request(d->en, a, &env, conf, len, &reply);
+	if (*reply)
+		puts(reply);
+	return r ? 1 : 0;
+}
+
+static const char conf[] = "{\"cniVersion\":\"1.0.0\",\"name\":\"bench\",\"type\":\"kvrail\",\"resourceName\":\"test/soft\","
+			   "\"ipam\":{\"type\":\"whereabouts\",\"range\":\"10.200.0.0/16\"}}";
+
+static int add_del(struct driver *d, const char *container, const char *netns, const char *text)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	struct cni_env env = { "ADD", container, netns, "net1", arena_printf(a, "K8S_POD_NAMESPACE=t;K8S_POD_NAME=%s", container), "/opt/cni/bin" };
+	char *reply;
+
+	if (attach_request(d->en, a, &env, text, strlen(text), &reply)) {
+		fprintf(stderr, "ADD %s: %s\n", container, reply);
+		return 1;
+	}
+	env.command = "DEL";
+	if (attach_request(d->en, a, &env, text, strlen(text), &reply)) {
+		fprintf(stderr, "DEL %s: %s\n", container, reply);
+		return 1;
+	}
+	return 0;
+}
+
+static int compare(const void *x, const void *y)
+{
+	uint64_t a = *(const uint64_t *)x, b = *(const uint64_t *)y;
+
+	return (a > b) - (a < b);
+}
+
+static int bench(struct driver *d, struct arena *a, size_t n, const char *netns)
+{
+	uint64_t *took = arena_alloc(a, n * sizeof(*took));
+	const char *text = getenv("CONF") ? getenv("CONF") : conf;
+
+	for (size_t i = 0; i < n; i++) {
+		uint64_t start = clock_ns();
+
+		if (add_del(d, "bench", netns, text))
+			return 1;
+		took[i] = clock_ns() - start;
+	}
+	qsort(took, n, sizeof(*took), compare);
+	printf("%.1f\n", (double)took[n / 2] / 1000);
+	return 0;
+}
+
+struct storm {
+	struct driver *d;
+	const char *netns;
+	unsigned number, rounds;
+	int failed;
+	pthread_t thread;
+};
+
+static void *storm_thread(void *arg)
+{
+	struct storm *s = arg;
+	char container[32];
+
+	for (unsigned i = 0; i < s->rounds; i++) {
+		snprintf(container, sizeof(container), "c%u-%u", s->number, i);
+		s->failed += add_del(s->d, container, s->netns, conf);
+	}
+	return NULL;
+}
+
+static int storm(struct driver *d, struct arena *a, unsigned rounds, char **netns, unsigned n)
+{
+	struct storm *s = arena_alloc(a, n * sizeof(*s));
+	int failed = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		s[i] = (struct storm){ .d = d, .netns = netns[i], .number = i, .rounds = rounds };
+		if (pthread_create(&s[i].thread, NULL, storm_thread, &s[i]))
+			return 2;
+	}
+	for (unsigned i = 0; i < n; i++) {
+		pthread_join(s[i].thread, NULL);
+		failed += s[i].failed;
+	}
+	return failed ? 1 : 0;
+}
+
+static int list(struct driver *d, struct arena *a)
+{
+	puts(doc_mut_to_json(a, attach_list(d->en, doc_new(a)), true));
+	return 0;
+}
+
+static int leases(struct driver *d, struct arena *a, struct err *e)
+{
+	struct store_lease *l;
+	size_t n;
+
+	if (store_leases(d->host.store, a, NULL, &l, &n, e) < 0)
+		return 2;
+	for (size_t i = 0; i < n; i++)
+		printf("%s %s %s %s\n", l[i].pool, l[i].podref, l[i].container, l[i].ifname);
+	return 0;
+}
+
+static int run(struct driver *d, struct arena *a, int argc, char **argv, struct err *e)
+{
+	const char *verb = argv[2];
+
+	if (!strcmp(verb, "request"))
+		return request(d, a);
+	if (!strcmp(verb, "recover"))
+		return attach_recover(d->en, e) < 0 ? 2 : 0;
+	if (!strcmp(verb, "list"))
+		return list(d, a);
+	if (!strcmp(verb, "leases"))
+		return leases(d, a, e);
+	if (!strcmp(verb, "bench") && argc == 5)
+		return bench(d, a, (size_t)atol(argv[3]), argv[4]);
+	if (!strcmp(verb, "storm") && argc > 4)
+		return storm(d, a, (unsigned)atoi(argv[3]), argv + 4, (unsigned)argc - 4);
+	err_set(e, -EINVAL, "%s?", verb);
+	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	struct driver d = { .crash_at = getenv("KVRAIL_CRASH_AT"), .devices = getenv("KVRAIL_TEST_DEVICES"), .state = argv[1] };
+	struct store *store = NULL;
+	struct sysroot *root = NULL;
+	struct err e = { 0 };
+	int r = 2;
+
+	if (argc < 3)
+		return 2;
+	if (!strcmp(argv[2], "steps")) {
+		for (const char *const *s = attach_steps(); *s; s++)
+			puts(*s);
+		return 0;
+	}
+	d.devices = d.devices ? d.devices : "";
+	if (store_open_local(arena_printf(a, "%s/store.db", argv[1]), &store, &e) < 0 || sysroot_open(NULL, &root, &e) < 0)
+		goto out;
+	d.host = (struct attach_host){ .store = store, .root = root, .state_dir = argv[1], .arg = &d, .pick_vf = pick_vf, .network = network,
+				       .step = d.crash_at ? step : NULL };
+	if (attach_engine_new(&d.host, &d.en, &e) == 0)
+		r = run(&d, a, argc, argv, &e);
+out:
+	if (r == 2)
+		fprintf(stderr, "%s\n", e.msg);
+	attach_engine_free(d.en);
+	store_close(store);
+	sysroot_close(root);
+	return r;
+}
