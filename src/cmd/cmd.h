@@ -53,10 +53,12 @@ struct cmd {
 	size_t n_options, options_size;
 	size_t min_args, max_args;
 	bool output; /* takes -o/--output table|json|yaml */
+	bool passes_on; /* options that it does not know are arguments, for another program */
 	int (*run)(struct cmd_run *run, struct err *e); /* an enum cmd_exit, or negative errno: e is printed, exit 1 */
 };
 
-/* Every subcommand; main.c lists them all. */
+/* Every subcommand, in the order of --help, NULL-terminated. */
+extern const struct cmd *const cmd_commands[];
 extern const struct cmd cmd_inventory, cmd_plan, cmd_apply, cmd_get, cmd_delete, cmd_status, cmd_env, cmd_verify, cmd_kv,
 	cmd_attach, cmd_detach, cmd_validate, cmd_render, cmd_agent_role, cmd_completion;
 

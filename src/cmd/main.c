@@ -6,13 +6,17 @@
 #include "cmd/options.h"
 
 /* In the order of `kvrail --help`: from looking to running. */
-static const struct cmd *const commands[] = {
+const struct cmd *const cmd_commands[] = {
 	&cmd_apply,
 	&cmd_delete,
 	&cmd_get,
 	&cmd_status,
+	&cmd_env,
+	&cmd_verify,
+	&cmd_kv,
 	&cmd_attach,
 	&cmd_detach,
+	&cmd_completion,
 	NULL,
 };
 
@@ -24,7 +28,7 @@ static int print_version(void)
 
 static const struct cmd *find(const char *name)
 {
-	for (const struct cmd *const *c = commands; *c; c++)
+	for (const struct cmd *const *c = cmd_commands; *c; c++)
 		if (!strcmp((*c)->name, name))
 			return *c;
 	return NULL;
@@ -32,11 +36,11 @@ static const struct cmd *find(const char *name)
 
 static int unknown(const char *name)
 {
-	const char *names[ARRAY_SIZE(commands) + 1];
+	const char *names[ARRAY_SIZE(cmd_commands) + 1];
 	const char *near;
 	size_t n = 0;
 
-	for (const struct cmd *const *c = commands; *c; c++)
+	for (const struct cmd *const *c = cmd_commands; *c; c++)
 		names[n++] = (*c)->name;
 	names[n] = NULL;
 	near = parse_nearest(name, names);
@@ -72,7 +76,7 @@ int main(int argc, char **argv)
 	const struct cmd *c;
 
 	if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
-		help_program(commands, argc < 2 ? stderr : stdout);
+		help_program(cmd_commands, argc < 2 ? stderr : stdout);
 		return argc < 2 ? CMD_USAGE : CMD_OK;
 	}
 	if (!strcmp(argv[1], "--version"))
@@ -84,7 +88,7 @@ int main(int argc, char **argv)
 		if (c)
 			help_command(c, stdout);
 		else
-			help_program(commands, stdout);
+			help_program(cmd_commands, stdout);
 		return CMD_OK;
 	}
 	c = find(argv[1]);

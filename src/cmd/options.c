@@ -142,6 +142,10 @@ int options_parse(const struct cmd *c, int argc, char **argv, struct cmd_run *ru
 			continue;
 		}
 		o = find(c, argv[i], &value);
+		if (!o && c->passes_on) {
+			*(const char **)arena_push(run->arena, &run->args, &run->n_args, sizeof(*run->args)) = argv[i];
+			continue;
+		}
 		if (!o)
 			return unknown(c, run->arena, argv[i]);
 		if (o == &help_option) {
