@@ -63,7 +63,7 @@ static int start_server(struct own_server *o, const struct options *opt, const s
 	int r = kv_addr_parse("127.0.0.1", 0, &o->addr, e);
 
 	o->server = (struct kv_server){ .options = opt->pull.common, .secret = *secret, .max_bytes = UINT64_C(8) << 30,
-					.listen_fd = -1, .stop_fd = eventfd(0, EFD_CLOEXEC), .quiet = true };
+					.listen_fd = -1, .stop_fd = eventfd(0, EFD_CLOEXEC), .quiet = true, .ucx = true };
 	if (r == 0)
 		r = kv_net_listen(&o->addr, &o->server.listen_fd, &o->addr, e);
 	if (r == 0) {
@@ -181,6 +181,11 @@ static int all(const struct options *o, const struct kv_secret *secret, const ch
 	return 0;
 }
 
+static void defaults(void *options)
+{
+	*(struct options *)options = (struct options){ kv_pull_defaults(), .scale = 1 };
+}
+
 static int main_bench(void *options, char **args, size_t n_args, struct err *e)
 {
 	struct options *o = options;
@@ -190,8 +195,6 @@ static int main_bench(void *options, char **args, size_t n_args, struct err *e)
 	int r = 0;
 
 	signal(SIGPIPE, SIG_IGN);
-	o->pull.handoffs = o->pull.handoffs ? o->pull.handoffs : 10;
-	o->scale = o->scale ? o->scale : 1;
 	if (o->peer) {
 		r = kv_secret_load(o->pull.common.secret_file, &secret, e);
 	} else {
@@ -230,5 +233,6 @@ const struct kv_command kv_cmd_bench = {
 	.options = table,
 	.common = kv_common_options,
 	.options_size = sizeof(struct options),
+	.defaults = defaults,
 	.run = main_bench,
 };

@@ -103,6 +103,8 @@ int kv_chan_recv(struct kv_chan *c, struct arena *a, uint32_t type, struct kv_ms
 	uint8_t *payload;
 	int r;
 
+	if (c->sealed && !type)
+		kv_net_wait(c->fd);
 	snprintf(doing, sizeof(doing), "this side waited for %s", type ? kv_type_name(type) : "a message");
 	r = kv_net_recv(c->fd, header, sizeof(header));
 	if (r < 0)
@@ -158,6 +160,11 @@ static void seal(struct kv_chan *c, const struct kv_secret *s, const uint8_t *cl
 	mac(s->p, s->n, "server to client", client, server, 32, is_client ? c->key_in : c->key_out);
 	mac(s->p, s->n, "streams", client, server, sizeof(c->token), c->token);
 	c->sealed = true;
+	if (c->timeout_ms < KV_PATIENCE_MS) {
+		c->timeout_ms = KV_PATIENCE_MS;
+		kv_net_timeouts(c->fd, c->timeout_ms);
+	}
+	kv_net_keepalive(c->fd);
 }
 
 static int nonce(uint8_t *p, struct err *e)

@@ -11,6 +11,8 @@
 #include "kv/proto.h"
 
 #define KV_SECRET_MAX 4096
+/* How long a peer that has proven the secret may think: it fills a cache, or sums one up. */
+#define KV_PATIENCE_MS 60000
 
 struct kv_secret {
 	uint8_t p[KV_SECRET_MAX];
@@ -39,7 +41,10 @@ int kv_chan_accept(int fd, const union kv_addr *from, const struct kv_secret *s,
 void kv_chan_close(struct kv_chan *c);
 
 int kv_chan_send(struct kv_chan *c, const struct kv_msg *m, struct err *e);
-/* The next message, in @a; the peer's ERROR becomes ours. @type 0: any, else -EPROTO for another. */
+/*
+ * The next message, in @a; the peer's ERROR becomes ours. @type 0: any, and it may take as long as it likes, else -EPROTO
+ * for another.
+ */
 int kv_chan_recv(struct kv_chan *c, struct arena *a, uint32_t type, struct kv_msg *ret, struct err *e);
 /* Tell the peer why this side gives up; best effort. */
 void kv_chan_fail(struct kv_chan *c, const struct err *e);

@@ -61,8 +61,8 @@ static int run(const struct kv_command *c, int argc, char **argv)
 
 	if (!args || !options)
 		abort();
-	if (c->common)
-		*(struct kv_common *)options = kv_common_defaults();
+	if (c->defaults)
+		c->defaults(options);
 	r = kv_options_parse(c, argc, argv, options, args, &n, &e);
 	if (r > 0) {
 		kv_options_help(c);

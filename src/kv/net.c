@@ -81,15 +81,18 @@ const char *kv_addr_host(const union kv_addr *a, char *buf)
 const char *kv_addr_text(const union kv_addr *a, char *buf)
 {
 	unsigned port = ntohs(a->any.sa_family == AF_INET6 ? a->v6.sin6_port : a->v4.sin_port);
-	char host[KV_ADDR_MAX];
-	const char *form = strchr(kv_addr_host(a, host), ':') ? "[%s]:%u" : "%s:%u";
+	bool v6 = strchr(kv_addr_host(a, buf), ':');
+	size_t n = strlen(buf);
 
-	if (port && *form == '[')
-		snprintf(buf, KV_ADDR_MAX, "[%s]:%u", host, port);
-	else if (port)
-		snprintf(buf, KV_ADDR_MAX, "%s:%u", host, port);
-	else
-		memcpy(buf, host, sizeof(host));
+	if (!port)
+		return buf;
+	if (v6) {
+		memmove(buf + 1, buf, n);
+		buf[0] = '[';
+		buf[++n] = ']';
+		n++;
+	}
+	snprintf(buf + n, KV_ADDR_MAX - n, ":%u", port);
 	return buf;
 }
 
@@ -123,6 +126,24 @@ int kv_net_timeouts(int fd, unsigned timeout_ms)
 	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t)) < 0)
 		return -errno;
 	return 0;
+}
+
+void kv_net_keepalive(int fd)
+{
+	const int one = 1, idle = 10, interval = 5, count = 4;
+
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
+}
+
+void kv_net_wait(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	while (poll(&p, 1, -1) < 0 && errno == EINTR)
+		;
 }
 
 int kv_net_connect(const union kv_addr *to, const union kv_addr *from, unsigned timeout_ms, int *ret_fd, struct err *e)

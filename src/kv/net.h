@@ -32,6 +32,11 @@ int kv_net_connect(const union kv_addr *to, const union kv_addr *from, unsigned 
 /* -ETIMEDOUT after @timeout_ms; -ECANCELED when @stop_fd (-1: none) becomes readable. */
 int kv_net_accept(int listen_fd, int stop_fd, unsigned timeout_ms, int *ret_fd, union kv_addr *ret_from, struct err *e);
 
+/* From now on a peer that is gone without a word is found by keepalives, within about half a minute. */
+void kv_net_keepalive(int fd);
+/* Wait without limit for bytes, or the end of the connection. */
+void kv_net_wait(int fd);
+
 /* A blocking socket on which each read and write fails after this much silence. */
 int kv_net_timeouts(int fd, unsigned timeout_ms);
 

@@ -39,7 +39,8 @@ struct kv_command {
 	const char *name, *usage, *summary, *about;
 	const struct kv_option *options; /* ended by a NULL name */
 	const struct kv_option *common;	 /* a second such table, or NULL */
-	size_t options_size; /* of its struct, which begins with struct kv_common when .common is set */
+	size_t options_size; /* of its struct, which begins with .common's when that is set */
+	void (*defaults)(void *options); /* fills the zeroed struct, or NULL */
 	size_t min_args, max_args;
 	int (*run)(void *options, char **args, size_t n_args, struct err *e);
 };

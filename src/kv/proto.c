@@ -15,6 +15,8 @@ struct wire {
 
 static void bytes(struct wire *w, void *v, size_t n)
 {
+	if (!n)
+		return;
 	if (!w->encode) {
 		if (w->bad || w->len - w->at < n) {
 			w->bad = true;

@@ -320,6 +320,11 @@ int kv_pull_run(const struct kv_pull *p, const struct kv_secret *s, const char *
 	return r;
 }
 
+struct kv_pull kv_pull_defaults(void)
+{
+	return (struct kv_pull){ kv_common_defaults(), .handoffs = 10, .checksum = KV_SUM_TRANSFER };
+}
+
 static const struct kv_option table[] = {
 	{ "model", 'm', KV_OPT_STRING, offsetof(struct kv_pull, common.model), "MODEL",
 	  .doc = "whose cache it is (qwen2-7b); kvrail-kv models lists them" },
@@ -339,6 +344,11 @@ static const struct kv_option table[] = {
 	{ NULL },
 };
 
+static void defaults(void *options)
+{
+	*(struct kv_pull *)options = kv_pull_defaults();
+}
+
 static int main_pull(void *options, char **args, size_t n_args, struct err *e)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
@@ -348,7 +358,6 @@ static int main_pull(void *options, char **args, size_t n_args, struct err *e)
 	int r;
 
 	signal(SIGPIPE, SIG_IGN);
-	p->handoffs = p->handoffs ? p->handoffs : 10;
 	r = kv_secret_load(p->common.secret_file, &secret, e);
 	if (r == 0)
 		r = kv_pull_run(p, &secret, (const char *const *)args, n_args, a, &result, e);
@@ -369,5 +378,6 @@ const struct kv_command kv_cmd_pull = {
 	.options_size = sizeof(struct kv_pull),
 	.min_args = 1,
 	.max_args = PEERS_MAX,
+	.defaults = defaults,
 	.run = main_pull,
 };

@@ -32,6 +32,8 @@ struct kv_result {
 
 extern const char *const kv_transport_words[]; /* auto and every transport, NULL-terminated */
 
+struct kv_pull kv_pull_defaults(void);
+
 /* What lies behind @ret is in @a. */
 int kv_pull_run(const struct kv_pull *p, const struct kv_secret *s, const char *const *peers, size_t n_peers,
 		struct arena *a, struct kv_result *ret, struct err *e);

@@ -91,7 +91,7 @@ static void line(const char *what, const char *fmt, ...)
 
 static void print_rail(const struct kv_rail *rail, uint64_t total)
 {
-	char where[160], gid[96] = "";
+	char where[160], gid[96] = "", share[48] = "";
 
 	if (rail->port)
 		snprintf(where, sizeof(where), "%s:%u%s%s", rail->device, rail->port, rail->address ? " " : "",
@@ -100,8 +100,9 @@ static void print_rail(const struct kv_rail *rail, uint64_t total)
 		snprintf(where, sizeof(where), "%s", rail->address ? rail->address : rail->device);
 	if (rail->gid)
 		snprintf(gid, sizeof(gid), ", GID %s (index %d), MTU %u", rail->gid, rail->gid_index, rail->mtu);
-	line("rail", "%s%s%s%s, %.0f %% of the bytes", where, gid, rail->peer ? " to " : "", rail->peer ? rail->peer : "",
-	     total ? 100.0 * (double)rail->bytes / (double)total : 0);
+	if (rail->bytes) /* a WRITE is counted at the prefill */
+		snprintf(share, sizeof(share), ", %.0f %% of the bytes", 100.0 * (double)rail->bytes / (double)total);
+	line("rail", "%s%s%s%s%s", where, gid, rail->peer ? " to " : "", rail->peer ? rail->peer : "", share);
 }
 
 static void print_table(const struct kv_result *r)

@@ -129,6 +129,7 @@ struct options {
 	struct kv_common common;
 	const char *listen;
 	uint64_t tokens, sessions, max_mib;
+	bool ucx;
 };
 
 static int stop_on_signals(struct err *e)
@@ -165,7 +166,7 @@ static int run(void *options, char **args, size_t n_args, struct err *e)
 {
 	const struct options *o = options;
 	_cleanup_close_ int listen_fd = -1, stop_fd = -1;
-	struct kv_server s = { .options = o->common, .max_bytes = o->max_mib << 20 };
+	struct kv_server s = { .options = o->common, .max_bytes = o->max_mib << 20, .ucx = o->ucx };
 	union kv_addr a, bound;
 	char text[KV_ADDR_MAX];
 	int r = kv_secret_load(o->common.secret_file, &s.secret, e);
@@ -200,17 +201,14 @@ static const struct kv_option table[] = {
 	  .doc = "end after so many (never)" },
 	{ "max-mib", 0, KV_OPT_UINT, offsetof(struct options, max_mib), "N", 1, 1u << 20,
 	  .doc = "largest cache to make for --model any (4096)" },
+	{ "ucx", 0, KV_OPT_FLAG, offsetof(struct options, ucx),
+	  .doc = "let decodes choose transport ucx too: libucp then runs in this process, and ends it when a peer confuses it" },
 	{ NULL },
 };
 
-static int main_serve(void *options, char **args, size_t n_args, struct err *e)
+static void defaults(void *options)
 {
-	struct options *o = options;
-
-	o->listen = o->listen ? o->listen : ":";
-	o->tokens = o->tokens ? o->tokens : 4096;
-	o->max_mib = o->max_mib ? o->max_mib : 4096;
-	return run(o, args, n_args, e);
+	*(struct options *)options = (struct options){ kv_common_defaults(), .listen = ":", .tokens = 4096, .max_mib = 4096 };
 }
 
 const struct kv_command kv_cmd_serve = {
@@ -222,5 +220,6 @@ const struct kv_command kv_cmd_serve = {
 	.options = table,
 	.common = kv_common_options,
 	.options_size = sizeof(struct options),
-	.run = main_serve,
+	.defaults = defaults,
+	.run = run,
 };

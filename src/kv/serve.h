@@ -11,7 +11,7 @@ struct kv_server {
 	struct kv_cache *cache; /* NULL: made for each session as its peer asks, up to max_bytes */
 	uint64_t max_bytes;
 	int listen_fd, stop_fd; /* stop_fd readable: end */
-	bool quiet;
+	bool quiet, ucx; /* ucx: decodes may choose it */
 };
 
 /* Serve until stop_fd, or until @sessions (0: no limit) have ended. Errors of a session are reported, not returned. */

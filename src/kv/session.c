@@ -83,6 +83,10 @@ static int choose_transport(struct session *s, const char **ret_why, struct err 
 	for (char *name = strtok_r(list, ",", &save); name; name = strtok_r(NULL, ",", &save)) {
 		struct err oe;
 
+		if (!strcmp(name, "ucx") && !s->server->ucx) {
+			strbuf_addf(&why, "%sucx: this server was not started with --ucx", why.len ? "; " : "");
+			continue;
+		}
 		if (kv_endpoint_open(name, &c, &s->endpoint, &oe) == 0) {
 			s->transport = s->endpoint->ops.name;
 			*ret_why = why.s ? arena_strdup(s->arena, why.s) : NULL;

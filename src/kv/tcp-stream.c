@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <endian.h>
-#include <poll.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -101,11 +100,10 @@ static int serve_ranges(int fd, const struct kv_mem *mem, const struct request *
 int kv_stream_serve(int fd, struct kv_mem *mem, struct err *e)
 {
 	for (;;) {
-		struct pollfd p = { .fd = fd, .events = POLLIN };
 		struct request q;
 		int r;
 
-		poll(&p, 1, -1); /* between handoffs the peer may be silent for as long as it likes */
+		kv_net_wait(fd); /* between handoffs the peer may be silent for as long as it likes */
 		r = kv_net_recv(fd, &q, sizeof(q));
 		if (r == -ECONNRESET)
 			return 0;

@@ -141,6 +141,7 @@ static int make_context(struct ucx *u, const struct kv_config *c, struct err *e)
 		.field_mask = UCP_PARAM_FIELD_FEATURES,
 		.features = UCP_FEATURE_RMA | (c->passive ? UCP_FEATURE_WAKEUP : 0),
 	};
+	bool rdma = access("/sys/class/infiniband", F_OK) == 0;
 	unsigned major, minor, release;
 	ucp_config_t *config;
 	ucs_status_t s;
@@ -148,14 +149,14 @@ static int make_context(struct ucx *u, const struct kv_config *c, struct err *e)
 	u->lib.get_version(&major, &minor, &release);
 	/* before openucx PR 10209 (1.19) UD over RoCE takes the address family from the completion's SL, which only mlx5
 	 * encodes: on other devices wire-up stalls */
-	if (major == 1 && minor < 19)
+	if (rdma && major == 1 && minor < 19)
 		setenv("UCX_UD_VERBS_ETH_DGID_CHECK", "n", 0);
 	s = u->lib.config_read(NULL, NULL, &config);
 	if (s != UCS_OK)
 		return ucx_failed(u, s, "UCX configuration", e);
 	if (!getenv("UCX_RNDV_THRESH"))
 		u->lib.config_modify(config, "RNDV_THRESH", "inf");
-	if (!getenv("UCX_MAX_RMA_RAILS"))
+	if (rdma && !getenv("UCX_MAX_RMA_RAILS"))
 		u->lib.config_modify(config, "MAX_RMA_RAILS", "2");
 	choose_devices(u, c, config);
 	s = u->lib.init_version(UCP_API_MAJOR, UCP_API_MINOR, &params, config, &u->context);
@@ -311,6 +312,10 @@ static int ucx_connect(struct kv_endpoint *ep, const struct kv_bytes *peer, stru
 		return err_set(e, -EBADMSG, "the peer's description of its UCX worker is malformed");
 	u->peer_base = le64toh(h.base);
 	u->peer_size = le64toh(h.size);
+	if (ep->config.passive) { /* its worker answers; an endpoint of its own would only be one more to fail */
+		u->running = pthread_create(&u->thread, NULL, answer, u) == 0;
+		return u->running ? 0 : err_set(e, -EAGAIN, "no thread for UCX");
+	}
 	params.address = (const ucp_address_t *)(peer->p + sizeof(h));
 	s = u->lib.ep_create(u->worker, &params, &u->peer);
 	if (s == UCS_OK)
@@ -318,11 +323,6 @@ static int ucx_connect(struct kv_endpoint *ep, const struct kv_bytes *peer, stru
 	if (s != UCS_OK)
 		return ucx_failed(u, s, "UCX endpoint (are UCX_TLS and UCX_NET_DEVICES right, and UCX the same on both sides?)",
 				  e);
-	if (ep->config.passive) {
-		u->running = pthread_create(&u->thread, NULL, answer, u) == 0;
-		if (!u->running)
-			return err_set(e, -EAGAIN, "no thread for UCX");
-	}
 	return 0;
 }
 
@@ -451,7 +451,7 @@ static int ucx_path(struct kv_endpoint *ep, struct arena *a, struct kv_path *ret
 	size_t len;
 	FILE *f;
 
-	if (!ep->config.passive) { /* else the worker belongs to the thread */
+	if (u->peer) {
 		f = open_memstream(&text, &len);
 		if (!f)
 			abort();
