@@ -80,7 +80,7 @@ static int set_word(const struct kv_option *o, const char *value, uint32_t *ret,
 	return err_set(e, -EINVAL, "--%s %s: must be one of %s", o->name, value, words.s);
 }
 
-static int set(const struct kv_option *o, const char *value, void *options, struct err *e)
+static int set(const struct kv_option *o, char *value, void *options, struct err *e)
 {
 	void *p = (char *)options + o->offset;
 	struct kv_strings *list = p;
@@ -98,9 +98,11 @@ static int set(const struct kv_option *o, const char *value, void *options, stru
 		*(const char **)p = value;
 		return 0;
 	case KV_OPT_STRINGS:
-		if (list->n == KV_STRINGS_MAX)
-			return err_set(e, -EINVAL, "--%s was given more than %u times", o->name, KV_STRINGS_MAX);
-		list->v[list->n++] = value;
+		for (char *save, *part = strtok_r(value, ",", &save); part; part = strtok_r(NULL, ",", &save)) {
+			if (list->n == KV_STRINGS_MAX)
+				return err_set(e, -EINVAL, "--%s has more than %u values", o->name, KV_STRINGS_MAX);
+			list->v[list->n++] = part;
+		}
 		return 0;
 	case KV_OPT_WORD:
 		return set_word(o, value, p, e);

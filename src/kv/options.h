@@ -15,7 +15,7 @@ enum kv_option_type {
 	KV_OPT_FLAG,	/* bool */
 	KV_OPT_UINT,	/* uint64_t within .min and .max */
 	KV_OPT_STRING,	/* const char * */
-	KV_OPT_STRINGS, /* struct kv_strings: may be given several times */
+	KV_OPT_STRINGS, /* struct kv_strings: with commas, or several times */
 	KV_OPT_WORD,	/* uint32_t: index into .words */
 };
 

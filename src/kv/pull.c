@@ -368,7 +368,7 @@ static int main_pull(void *options, char **args, size_t n_args, struct err *e)
 
 const struct kv_command kv_cmd_pull = {
 	.name = "pull",
-	.usage = "[--model MODEL] [--transport auto|verbs|tcp|ucx] [--rail RAIL]... PREFILL[:PORT]...",
+	.usage = "[--model MODEL] [--transport auto|verbs|tcp|ucx] [--rails RAIL[,RAIL]...] PREFILL[:PORT]...",
 	.summary = "pull a KV cache, as decode does, and report transport, rate and times",
 	.about = "Pulls the blocks of one request from a prefill (kvrail-kv serve), or the heads of this rank from several\n"
 		 "prefill ranks, again and again, checks their checksums, and reports. The layouts of both sides may differ.\n"

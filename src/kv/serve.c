@@ -213,7 +213,7 @@ static void defaults(void *options)
 
 const struct kv_command kv_cmd_serve = {
 	.name = "serve",
-	.usage = "[--listen ADDRESS[:PORT]] [--model MODEL] [--tokens N] [--rail RAIL]...",
+	.usage = "[--listen ADDRESS[:PORT]] [--model MODEL] [--tokens N] [--rails RAIL[,RAIL]...]",
 	.summary = "hold a KV cache, as prefill does, and let decodes pull it",
 	.about = "Holds the cache of one request of a model, with its blocks scattered, and hands it to every decode that\n"
 		 "knows the secret. Ends on SIGTERM or SIGINT.",
