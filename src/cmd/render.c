@@ -108,7 +108,7 @@ static yyjson_val **values_of(struct render *r, const char *kind, size_t *ret_n)
 }
 
 /* SriovOperatorConfig default says which nodes the operator has a daemon on; without one, all. */
-static bool has_daemon(struct render *r, const struct api_meta *node, yyjson_val *config)
+static bool has_daemon(const struct api_meta *node, yyjson_val *config)
 {
 	yyjson_val *selector = yyjson_obj_get(yyjson_obj_get(config, "spec"), "configDaemonNodeSelector"), *key, *v;
 	size_t i, max;
@@ -160,7 +160,7 @@ static bool bridges_wanted(yyjson_val *config)
 	return !config || doc_bool(gates, "manageSoftwareBridges", false);
 }
 
-static int render_state(struct render *r, const struct manifest *m, const struct api_policy **policies, size_t n, yyjson_val *config)
+static void render_state(struct render *r, const struct manifest *m, const struct api_policy **policies, size_t n, yyjson_val *config)
 {
 	struct arena *a = r->run->arena;
 	const struct api_meta *node = ((const struct api_object *)m->object)->meta;
@@ -176,7 +176,7 @@ static int render_state(struct render *r, const struct manifest *m, const struct
 		say(r, m, true, e.msg);
 	if (merge_policies(a, policies, n, node->labels, node->n_labels, false, found ? found->status : NULL, mode, &merged, &e) < 0) {
 		say(r, m, false, e.msg);
-		return 0;
+		return;
 	}
 	if (!bridges_wanted(config))
 		merged.spec->bridges = arena_alloc(a, sizeof(*merged.spec->bridges));
@@ -195,23 +195,27 @@ static int render_state(struct render *r, const struct manifest *m, const struct
 	for (size_t i = 0; i < merged.n_notes; i++)
 		if (merged.notes[i].node_selected && !merged.notes[i].ports_selected)
 			say(r, m, true, arena_printf(a, "policy %s %s", merged.notes[i].policy->object.meta->name, merged.notes[i].text));
-	return 0;
 }
 
-static int render_states(struct render *r, struct err *e)
+static void render_states(struct render *r)
 {
 	size_t n, n_configs;
 	const struct api_policy **policies = policies_of(r, &n);
-	yyjson_val **configs = values_of(r, "SriovOperatorConfig", &n_configs);
-	int result = 0;
+	yyjson_val **configs = values_of(r, "SriovOperatorConfig", &n_configs), *config = n_configs ? configs[0] : NULL;
+	size_t nodes = 0;
 
-	for (size_t i = 0; i < r->n && result == 0; i++) {
+	for (size_t i = 0; i < r->n; i++) {
 		if (strcmp(r->m[i].kind->kind, "Node"))
 			continue;
-		if (has_daemon(r, ((const struct api_object *)r->m[i].object)->meta, n_configs ? configs[0] : NULL))
-			result = render_state(r, &r->m[i], policies, n, n_configs ? configs[0] : NULL);
+		nodes++;
+		if (has_daemon(((const struct api_object *)r->m[i].object)->meta, config))
+			render_state(r, &r->m[i], policies, n, config);
+		else
+			say(r, &r->m[i], true, "SriovOperatorConfig's configDaemonNodeSelector leaves this node out");
 	}
-	return result;
+	if (n && nodes == 0)
+		fprintf(stderr, "warning: %zu polic%s and no Node in the input: a node state needs a Node and its SriovNetworkNodeState\n", n,
+			n == 1 ? "y" : "ies");
 }
 
 static void print(struct render *r)
@@ -253,9 +257,7 @@ static int run_render(struct cmd_run *run, struct err *e)
 		if (!strcmp(kind, "SriovNetwork") || !strcmp(kind, "SriovIBNetwork") || !strcmp(kind, "OVSNetwork"))
 			render_network(&r, &m[i]);
 	}
-	result = render_states(&r, e);
-	if (result < 0)
-		return result;
+	render_states(&r);
 	if (r.errors)
 		return err_set(e, -EINVAL, "%zu object%s cannot be rendered", r.errors, r.errors == 1 ? "" : "s");
 	print(&r);

@@ -96,11 +96,10 @@ void jsontext_fold(struct strbuf *b, const char *text)
 
 int jsontext_check(const char *text, struct err *e)
 {
-	/* what the value of a number or an escape is does not matter here */
-	yyjson_read_flag flags = YYJSON_READ_NUMBER_AS_RAW | YYJSON_READ_ALLOW_INVALID_UNICODE;
 	yyjson_read_err why;
 	size_t len = strlen(text);
-	yyjson_doc *doc = yyjson_read_opts((char *)text, len, flags, NULL, &why);
+	/* a number is text here, however large */
+	yyjson_doc *doc = yyjson_read_opts((char *)text, len, YYJSON_READ_NUMBER_AS_RAW, NULL, &why);
 
 	yyjson_doc_free(doc);
 	if (doc)
