@@ -10,6 +10,7 @@ const struct cmd *const cmd_commands[] = {
 	&cmd_apply,
 	&cmd_delete,
 	&cmd_get,
+	&cmd_render,
 	&cmd_status,
 	&cmd_env,
 	&cmd_verify,

@@ -13,7 +13,7 @@ struct options {
 
 static const struct cmd_option options[] = {
 	{ "filename", 'f', CMD_STRINGS, offsetof(struct options, files), "FILE", NULL, "manifest to read, - for standard input; may be repeated" },
-	{ "strict", 0, CMD_FLAG, offsetof(struct options, strict), NULL, NULL, "an unknown field is an error" },
+	{ "strict", 0, CMD_FLAG, offsetof(struct options, strict), NULL, NULL, "warnings, as of an unknown field or kind, are errors" },
 };
 
 struct render {
@@ -241,8 +241,10 @@ static int run_render(struct cmd_run *run, struct err *e)
 	struct manifest *m;
 	int result;
 
-	if (o->files.n == 0)
-		return err_set(e, -EINVAL, "nothing to render: name a manifest with -f FILE");
+	if (o->files.n == 0) {
+		fputs("kvrail render: name a manifest: -f FILE\n", stderr);
+		return CMD_USAGE;
+	}
 	result = manifests_load(run, &o->files, o->strict, &m, &r.n, e);
 	if (result < 0)
 		return result;

@@ -33,11 +33,15 @@ static const struct manifest *policy_of(const struct manifest *m, size_t n, cons
 static size_t check_together(struct cmd_run *run, const struct manifest *m, size_t n, bool strict)
 {
 	struct complaints c = { .arena = run->arena };
-	size_t n_policies, errors = 0;
+	size_t n_policies, n_nodes, n_states, errors = 0;
 	const struct api_policy **policies;
+	const struct api_node **nodes = (const struct api_node **)manifests_of(run->arena, m, n, "Node", &n_nodes);
+	const struct api_nodestate **states =
+		(const struct api_nodestate **)manifests_of(run->arena, m, n, "SriovNetworkNodeState", &n_states);
 
 	policies = (const struct api_policy **)manifests_of(run->arena, m, n, "SriovNetworkNodePolicy", &n_policies);
 	validate_together(policies, n_policies, &c);
+	validate_on_nodes(policies, n_policies, nodes, n_nodes, states, n_states, &c);
 	for (size_t i = 0; i < c.n; i++) {
 		bool warning = c.v[i].warning && !strict;
 		const char *field = c.v[i].path;
