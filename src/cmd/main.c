@@ -17,6 +17,7 @@ const struct cmd *const cmd_commands[] = {
 	&cmd_kv,
 	&cmd_attach,
 	&cmd_detach,
+	&cmd_agent_role,
 	&cmd_completion,
 	NULL,
 };
