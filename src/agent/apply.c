@@ -120,21 +120,6 @@ static int store_nodestate(struct job *job, const char *sync_status, const char 
 	return r < 0 ? r : store_apply(job->ag->store, &state, 1, e);
 }
 
-/* Changes that change something: same text in the store is none. */
-static size_t drop_unchanged(struct agent *ag, struct arena *a, struct store_object *changes, size_t n)
-{
-	struct store_object old;
-	size_t kept = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		int r = store_get(ag->store, a, changes[i].kind, changes[i].namespace, changes[i].name, &old, NULL);
-
-		if (r == -ENOENT ? changes[i].json != NULL : r < 0 || !changes[i].json || strcmp(old.json, changes[i].json))
-			changes[kept++] = changes[i];
-	}
-	return kept;
-}
-
 static void notes(struct job *job)
 {
 	for (size_t i = 0; i < job->merged.n_notes; i++)
@@ -167,8 +152,8 @@ static int run(struct job *job, struct store_object *changes, size_t n, bool for
 {
 	struct agent *ag = job->ag;
 	struct store_object *all = NULL;
-	size_t n_all = 0, n_steps, n_mine;
-	int r;
+	size_t n_all = 0, n_steps;
+	int r, n_changed;
 
 	r = controller_load(ag->store, job->arena, changes, n, &job->objects, e);
 	if (r == 0)
@@ -184,17 +169,16 @@ static int run(struct job *job, struct store_object *changes, size_t n, bool for
 	r = controller_nads(ag->store, job->arena, &job->objects, ag->options->prefix, &all, &n_all, e);
 	if (r < 0)
 		return r;
-	n_mine = drop_unchanged(ag, job->arena, all, n_all);
-	r = n_mine ? store_apply(ag->store, all, n_mine, e) : 0;
-	if (r < 0)
-		return r;
+	n_changed = n_all ? store_apply(ag->store, all, n_all, e) : 0;
+	if (n_changed < 0)
+		return n_changed;
 	n_steps = count_steps(job->plan);
 	notes(job);
 	if (n_steps && store_nodestate(job, "InProgress", NULL, e) < 0)
 		return e->code;
 	r = provision(job, force, e);
 	if (r == 0 && job->out >= 0)
-		dprintf(job->out, "{\"done\":true,\"steps\":%zu,\"objects\":%zu}\n", n_steps, n_mine);
+		dprintf(job->out, "{\"done\":true,\"steps\":%zu,\"objects\":%d}\n", n_steps, n_changed);
 	return r;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
-#include "api/pool-config.h"
+#include "api/operator.h"
 #include "controller/controller.h"
 
 static bool same(const struct store_object *x, const struct store_object *y)
@@ -48,7 +48,7 @@ static int add(struct arena *a, const struct store_object *o, struct controller_
 	} else if (!strcmp(kind->kind, "SriovNetworkPoolConfig")) {
 		const struct api_pool_config *pool = object;
 
-		if (pool->spec && pool->spec->rdma_mode)
+		if (pool->spec->rdma_mode)
 			ret->rdma_mode = pool->spec->rdma_mode;
 	} else {
 		size_t n = ret->n_networks;
