@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Resident memory of the agent: idle, and after 10,000 ADD and DEL of one rail (a dummy netdev in place of a VF). Needs root."""
+"""Resident memory of the agent: idle, and after 10,000 ADD and DEL of one rail (a veth in place of a VF). Needs root."""
 import base64
 import http.client
 import json
@@ -60,7 +60,7 @@ def main():
     for ns in HOST, POD:
         subprocess.run(["ip", "netns", "add", ns], check=True)
     try:
-        subprocess.run(["ip", "-n", HOST, "link", "add", "soft0", "type", "dummy"], check=True)
+        subprocess.run(["ip", "-n", HOST, "link", "add", "soft0", "type", "veth", "peer", "name", "soft0-peer"], check=True)
         with tempfile.TemporaryDirectory() as dir:
             sock = f"{dir}/agent.sock"
             agent = subprocess.Popen(["ip", "netns", "exec", HOST, BUILD / "kvrail", "agent", "--standalone", "--state", f"{dir}/state",

@@ -184,6 +184,7 @@ static int find_and_plan(struct add_work *w, struct err *e)
 /* Addresses of all rails in one transaction. */
 static int allocate(struct add_work *w, struct err *e)
 {
+	struct ipam_conf *confs = arena_alloc(w->a, w->n * sizeof(*confs));
 	struct ipam_ask *asks = arena_alloc(w->a, w->n * sizeof(*asks));
 	size_t *rail_of = arena_alloc(w->a, w->n * sizeof(*rail_of)), n = 0;
 	struct ipam_given *given;
@@ -192,7 +193,10 @@ static int allocate(struct add_work *w, struct err *e)
 	for (size_t i = 0; i < w->n; i++) {
 		if (!w->rails[i].rail->ipam.type)
 			continue;
-		asks[n] = (struct ipam_ask){ .conf = &w->rails[i].rail->ipam, .ifname = w->rails[i].rec->ifname,
+		r = ipam_share(w->a, &w->rails[i].rail->ipam, w->en->host.share_part, w->en->host.share_of, &confs[n], e);
+		if (r < 0)
+			return err_wrap(e, r, "network %s", w->rails[i].rail->network);
+		asks[n] = (struct ipam_ask){ .conf = &confs[n], .ifname = w->rails[i].rec->ifname,
 					     .requested = w->rails[i].rail->ip };
 		rail_of[n++] = i;
 	}

@@ -28,6 +28,7 @@ struct attach_host {
 	const struct sysroot *root;
 	const char *state_dir; /* "/var/lib/kvrail" */
 	bool soft_roce;
+	unsigned share_part, share_of; /* ipam_share() of every range; 0: whole ranges */
 	void *arg;
 	/* A free VF of @resource ("prefix/name" or "name") that is in none of @taken (PCI addresses, netdev names of devices without); or exactly @pci when that is given. -ENOSPC: none; @e says who holds them. */
 	int (*pick_vf)(void *arg, struct arena *a, const char *resource, const char *pci, const char **taken, size_t n_taken,

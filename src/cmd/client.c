@@ -32,7 +32,9 @@ int cmd_agent(struct cmd_run *run, const char *method, const char *target, const
 			return r;
 	}
 	if (status / 100 != 2) {
-		text = doc_str(v, "error");
+		text = doc_str(v, "error") ? doc_str(v, "error") : doc_str(v, "msg"); /* a CNI error says msg */
+		if (text && doc_str(v, "details") && *doc_str(v, "details"))
+			text = arena_printf(run->arena, "%s: %s", text, doc_str(v, "details"));
 		return err_set(e, status == 404 ? -ENOENT : -EREMOTEIO, "%s",
 			       text ? text : "the agent refused the request without a reason");
 	}

@@ -19,10 +19,13 @@ static struct store_ip address(unsigned __int128 v)
 	return ip;
 }
 
-int ipam_share(struct ipam_conf *conf, unsigned part, unsigned of, struct err *e)
+int ipam_share(struct arena *a, const struct ipam_conf *conf, unsigned part, unsigned of, struct ipam_conf *ret,
+	       struct err *e)
 {
+	struct ipam_range *ranges = arena_memdup(a, conf->ranges, conf->n_ranges * sizeof(*ranges));
+
 	for (size_t i = 0; of > 1 && i < conf->n_ranges; i++) {
-		struct ipam_range *r = &conf->ranges[i];
+		struct ipam_range *r = &ranges[i];
 		unsigned __int128 first = number(r->first), step = (number(r->last) - first) / of;
 
 		if (step == 0)
@@ -31,5 +34,7 @@ int ipam_share(struct ipam_conf *conf, unsigned part, unsigned of, struct err *e
 			r->last = address(first + step * part - 1);
 		r->first = address(first + step * (part - 1));
 	}
+	*ret = *conf;
+	ret->ranges = ranges;
 	return 0;
 }

@@ -35,7 +35,7 @@ def must(*args, **options):
 
 
 class Node:
-    """An agent in a network namespace of its own ("the host"), with dummy netdevs as devices."""
+    """An agent in a network namespace of its own ("the host"), with veths as devices."""
 
     def __init__(self, dir, name, devices):
         self.dir, self.name, self.devices = dir, name, devices
@@ -45,7 +45,7 @@ class Node:
         must("ip", "netns", "add", name)
         for netdev in devices.values():
             for n in netdev:
-                must("ip", "-n", name, "link", "add", n, "type", "dummy")
+                must("ip", "-n", name, "link", "add", n, "type", "veth", "peer", "name", f"{n}-peer")
 
     def start(self, *options, env=None):
         netdevs = [f"--netdev={r}={n}" for r, names in self.devices.items() for n in names]
@@ -220,23 +220,21 @@ def test_request_that_is_no_cni_request_gets_a_cni_error(node):
 def test_full_disk_is_one_clear_error_and_loses_nothing(node, tmp_path):
     small = tmp_path / "small"
     small.mkdir()
-    must("mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", small)
+    must("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", small)
     try:
         node.env["KVRAIL_STATE"] = str(small)
         node.start()
         assert apply(node, NETWORK % ("a", "rail0", "10.9.0.0/24")).returncode == 0
-        (small / "filler").write_bytes(b"")
-        with open(small / "filler", "wb") as f:
-            try:
+        try:
+            with open(small / "filler", "wb", buffering=0) as f:
                 while True:
                     f.write(b"x" * 4096)
-                    f.flush()
-            except OSError:
-                pass
+        except OSError:
+            pass
         big = "".join("---" + NETWORK % (f"n{i}", "rail0", "10.9.0.0/24") for i in range(300))
         r = apply(node, big)
         assert r.returncode == 1 and ("full" in r.stderr or "space" in r.stderr), r.stderr
-        os.unlink(small / "filler")
+        (small / "filler").unlink()
         assert "nothing to do" in apply(node, NETWORK % ("a", "rail0", "10.9.0.0/24")).stdout
     finally:
         node.stop()

@@ -25,7 +25,7 @@ static const char *part_of(struct arena *a, const char *text, unsigned part, uns
 	struct err e = { 0 };
 	unsigned char *f, *l;
 
-	if (ipam_share(&conf, part, of, &e) < 0)
+	if (ipam_share(a, &conf, part, of, &conf, &e) < 0)
 		return arena_strdup(a, e.msg);
 	f = conf.ranges[0].first.b;
 	l = conf.ranges[0].last.b;
@@ -50,7 +50,7 @@ static void pool_keeps_its_name(void **state)
 	_cleanup_arena_ struct arena *a = arena_new();
 	struct ipam_conf conf = conf_of(a, RANGE);
 
-	assert_int_equal(ipam_share(&conf, 2, 2, NULL), 0);
+	assert_int_equal(ipam_share(a, &conf, 2, 2, &conf, NULL), 0);
 	assert_string_equal(conf.ranges[0].pool, "10.0.132.0-24");
 }
 
@@ -59,7 +59,7 @@ static void half_of_ipv6_is_reachable_beyond_64_bits(void **state)
 	_cleanup_arena_ struct arena *a = arena_new();
 	struct ipam_conf conf = conf_of(a, "{\"type\":\"whereabouts\",\"range\":\"2001:db8::/32\"}");
 
-	assert_int_equal(ipam_share(&conf, 2, 2, NULL), 0);
+	assert_int_equal(ipam_share(a, &conf, 2, 2, &conf, NULL), 0);
 	assert_in_range(conf.ranges[0].first.b[4], 0x7f, 0x80);
 	assert_int_equal(conf.ranges[0].last.b[4], 0xff);
 }
