@@ -29,8 +29,9 @@ struct sysroot {
 	struct arena *arena;
 	int sys_fd, proc_fd;
 	bool live;
-	struct failing *failing;
-	size_t n_failing;
+	struct failing *failing;	      /* by path */
+	const struct failing **failing_inode; /* those that the tree has, by inode */
+	size_t n_failing, n_failing_inode;
 };
 
 /* Where a path starts: the two folders that a sysroot holds. */
@@ -69,6 +70,32 @@ static int errno_by_name(const char *name)
 	return 0;
 }
 
+static int compare_path(const void *a, const void *b)
+{
+	return strcmp(((const struct failing *)a)->path, ((const struct failing *)b)->path);
+}
+
+static int compare_inode(const void *a, const void *b)
+{
+	const struct failing *x = *(const struct failing *const *)a, *y = *(const struct failing *const *)b;
+
+	return x->ino != y->ino ? (x->ino < y->ino ? -1 : 1) : x->dev != y->dev ? (x->dev < y->dev ? -1 : 1) : 0;
+}
+
+/* A big machine has thousands of them, and each read looks its own up. */
+static void sort_errors(struct sysroot *r)
+{
+	if (!r->n_failing)
+		return;
+	qsort(r->failing, r->n_failing, sizeof(*r->failing), compare_path);
+	r->failing_inode = arena_alloc(r->arena, r->n_failing * sizeof(*r->failing_inode));
+	for (size_t i = 0; i < r->n_failing; i++)
+		if (r->failing[i].ino)
+			r->failing_inode[r->n_failing_inode++] = &r->failing[i];
+	if (r->n_failing_inode)
+		qsort(r->failing_inode, r->n_failing_inode, sizeof(*r->failing_inode), compare_inode);
+}
+
 static int load_errors(struct sysroot *r, int dir_fd, struct err *e)
 {
 	_cleanup_free_ char *text = NULL;
@@ -104,6 +131,7 @@ static int load_errors(struct sysroot *r, int dir_fd, struct err *e)
 			f->ino = st.st_ino;
 		}
 	}
+	sort_errors(r);
 	return 0;
 }
 
@@ -211,19 +239,23 @@ static int make_path(char path[static PATH_MAX], const char *fmt, va_list ap)
 /* The error that the tree's list holds for the path as it was asked for, or for the file that it led to. */
 static int recorded_error(const struct sysroot *r, const char *place, const char *path, int fd)
 {
-	size_t n = strlen(place);
+	char whole[PATH_MAX + 8];
+	struct failing key = { .path = whole };
+	const struct failing *f, *by_inode = &key, **found;
 	struct stat st;
-	bool have = r->n_failing && fd >= 0 && fstat(fd, &st) == 0;
 
-	for (size_t i = 0; i < r->n_failing; i++) {
-		const struct failing *f = &r->failing[i];
-
-		if (strncmp(f->path, place, n) == 0 && f->path[n] == '/' && strcmp(f->path + n + 1, path) == 0)
-			return f->code;
-		if (have && f->ino && f->ino == st.st_ino && f->dev == st.st_dev)
-			return f->code;
-	}
-	return 0;
+	if (!r->n_failing)
+		return 0;
+	snprintf(whole, sizeof(whole), "%s/%s", place, path);
+	f = bsearch(&key, r->failing, r->n_failing, sizeof(*r->failing), compare_path);
+	if (f)
+		return f->code;
+	if (fd < 0 || !r->n_failing_inode || fstat(fd, &st) < 0)
+		return 0;
+	key.ino = st.st_ino;
+	key.dev = st.st_dev;
+	found = bsearch(&by_inode, r->failing_inode, r->n_failing_inode, sizeof(*r->failing_inode), compare_inode);
+	return found ? (*found)->code : 0;
 }
 
 /* Open for reading; the fd, or the error of the kernel or of the recorded list. */
@@ -269,6 +301,8 @@ static int read_text(const struct sysroot *r, struct place p, size_t max, struct
 		len += (size_t)n;
 		if (len > max)
 			return -EFBIG;
+		if (len < size && p.fd == r->sys_fd)
+			break; /* sysfs hands an attribute out whole (fs/kernfs/file.c) */
 	}
 	if (memchr(buf, '\0', len))
 		return -EBADMSG; /* binary (vpd, config): no text */
