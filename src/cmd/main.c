@@ -7,6 +7,8 @@
 
 /* In the order of `kvrail --help`: from looking to running. */
 const struct cmd *const cmd_commands[] = {
+	&cmd_inventory,
+	&cmd_plan,
 	&cmd_apply,
 	&cmd_delete,
 	&cmd_get,
