@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "base/parse.h"
-#include "base/strbuf.h"
 #include "cmd/cmd.h"
 #include "cmd/pod.h"
 
@@ -11,7 +10,7 @@ struct options {
 };
 
 static const struct cmd_option options[] = {
-	{ "pod", 'p', CMD_STRING, offsetof(struct options, pod), "[NAMESPACE/]POD", NULL, "run inside this pod, over its rails (default: here)" },
+	{ "pod", 0, CMD_STRING, offsetof(struct options, pod), "[NAMESPACE/]POD", NULL, "run inside this pod, over its rails (default: here)" },
 };
 
 static const char *const verbs[] = { "serve", "pull", "bench", NULL };
@@ -37,30 +36,19 @@ static bool names_rails(const struct cmd_run *run)
 	return false;
 }
 
-/* "mlx5_2:1@10.0.132.1,mlx5_3:1@10.0.133.1"; without RDMA the addresses alone. NULL: no rail has an address. */
-static const char *rails_of(struct arena *a, const struct pod *pod)
+/* "--rail=mlx5_2:1@10.0.132.1"; without RDMA the address alone. */
+static const char *rail_option(struct arena *a, const struct pod_rail *r)
 {
-	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+	const char *address = arena_strndup(a, r->addresses[0], strcspn(r->addresses[0], "/"));
 
-	for (size_t i = 0; i < pod->n_rails; i++) {
-		const struct pod_rail *r = &pod->rails[i];
-
-		if (r->n_addresses == 0)
-			continue;
-		if (b.len)
-			strbuf_addch(&b, ',');
-		if (r->rdma)
-			strbuf_addf(&b, "%s:%u@", r->rdma, r->port ? r->port : 1);
-		strbuf_add(&b, r->addresses[0], strcspn(r->addresses[0], "/"));
-	}
-	return b.len ? arena_strdup(a, b.s) : NULL;
+	return r->rdma ? arena_printf(a, "--rail=%s:%u@%s", r->rdma, r->port ? r->port : 1, address) : arena_printf(a, "--rail=%s", address);
 }
 
 static int run_kv(struct cmd_run *run, struct err *e)
 {
 	const struct options *o = run->options;
 	struct arena *a = run->arena;
-	const char **args = NULL, *rails;
+	const char **args = NULL;
 	struct pod pod = { NULL };
 	size_t n = 0;
 	int rc = check_verb(run->args[0], e);
@@ -73,9 +61,9 @@ static int run_kv(struct cmd_run *run, struct err *e)
 		rc = pod_find(run, o->pod, &pod, e);
 		if (rc < 0)
 			return rc;
-		rails = names_rails(run) ? NULL : rails_of(a, &pod);
-		if (rails)
-			*(const char **)arena_push(a, &args, &n, sizeof(char *)) = arena_printf(a, "--rails=%s", rails);
+		for (size_t i = 0; i < pod.n_rails && !names_rails(run); i++)
+			if (pod.rails[i].n_addresses)
+				*(const char **)arena_push(a, &args, &n, sizeof(char *)) = rail_option(a, &pod.rails[i]);
 	}
 	*(const char **)arena_push(a, &args, &n, sizeof(char *)) = NULL;
 	return pod_exec_kv(a, o->pod ? &pod : NULL, args, e);
@@ -85,7 +73,7 @@ const struct cmd cmd_kv = {
 	.name = "kv",
 	.summary = "hand a KV cache from one pod to another, and measure it",
 	.usage = "serve|pull|bench [--pod [NAMESPACE/]POD] [OPTION...]",
-	.about = "Runs kvrail-kv in the pod's network namespace and fills in --rails from what the pod was attached to. All other options are\n"
+	.about = "Runs kvrail-kv in the pod's network namespace and fills in --rail from what the pod was attached to. All other options are\n"
 		 "kvrail-kv's own: see kvrail-kv(1), or kvrail-kv serve --help.",
 	.options = options,
 	.n_options = ARRAY_SIZE(options),
