@@ -155,7 +155,7 @@ static int parse_range(const struct place *p, const char *network_name, struct i
 {
 	struct ipam_range range = { 0 };
 	struct store_ip start, end;
-	bool has_start, has_end, window;
+	bool has_start, has_end, window = false;
 	const char *text;
 	struct ipam_net net;
 	int r;

@@ -46,7 +46,9 @@ static const char *const sql[SQL_COUNT] = {
 	[SQL_OBJECT_LIST] = "SELECT kind, namespace, name, json, version FROM objects WHERE kind = ?1 ORDER BY namespace, name",
 	[SQL_OBJECT_LIST_NS] = "SELECT kind, namespace, name, json, version FROM objects WHERE kind = ?1 AND namespace = ?2 ORDER BY name",
 	[SQL_OBJECT_DELETE] = "DELETE FROM objects WHERE kind = ?1 AND namespace = ?2 AND name = ?3",
-	[SQL_LEASE_OF_POD] = "SELECT " LEASE_COLUMNS " FROM leases WHERE podref = ?2 AND ifname = ?3 AND pool = ?1 ORDER BY ip LIMIT 1",
+	/* without the hint SQLite walks the pool, which is in the order asked for */
+	[SQL_LEASE_OF_POD] = "SELECT " LEASE_COLUMNS " FROM leases INDEXED BY leases_pod WHERE podref = ?2 AND ifname = ?3 AND pool = ?1"
+			     " ORDER BY ip LIMIT 1",
 	[SQL_LEASE_AT] = "SELECT " LEASE_COLUMNS " FROM leases WHERE pool = ?1 AND ip = ?2",
 	[SQL_LEASE_INSERT] = "INSERT INTO leases(" LEASE_COLUMNS ") VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
 	[SQL_LEASE_REFRESH] = "UPDATE leases SET container = ?3, overlap = ?4, domain = ?5 WHERE pool = ?1 AND ip = ?2",

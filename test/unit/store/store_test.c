@@ -365,12 +365,16 @@ static int steps(void)
 /* One allocation and its release: their steps. */
 static int steps_of_one(struct store *s)
 {
+	_cleanup_arena_ struct arena *a = arena_new();
+	struct store_lease l;
 	struct err e = { 0 };
 	long h;
 	int n;
 
 	begin(s);
 	steps();
+	assert_int_equal(store_lease_find(s, a, "10.0.0.0-16", "pod/new", "net1", &l), -ENOENT);
+	assert_int_equal(store_lease_find(s, a, "10.0.0.0-16", "pod/1", "net1", &l), 0);
 	h = free_in(s, "10.0.0.0-16", "", 1, 65534);
 	assert_int_equal(put(s, "10.0.0.0-16", (uint32_t)h, "pod/new", ""), 0);
 	assert_int_equal(store_lease_release(s, "pod/new", "net1", &e), 1);
