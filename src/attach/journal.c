@@ -61,7 +61,7 @@ static void set_aside(int dirfd, struct arena *a, const char *name)
 		char *aside = i ? arena_printf(a, "%s.corrupt.%u", name, i) : arena_printf(a, "%s.corrupt", name);
 
 		if (renameat2(dirfd, name, dirfd, aside, RENAME_NOREPLACE) == 0) {
-			log_error("the file is kept as %s; the VFs it named are in use until their devices are seen free", aside);
+			log_error("the file is kept as %s; what it attached must be taken back by hand: it names the VFs and what they were", aside);
 			return;
 		}
 		if (errno != EEXIST)

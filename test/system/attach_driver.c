@@ -8,8 +8,8 @@
  *	attach_driver STATE steps
  *	attach_driver STATE bench N NETNS  ADD and DEL, N times in this process: microseconds of the pair, median
  *	attach_driver STATE storm N NETNS...  N rounds of ADD and DEL, a thread for each namespace
- * KVRAIL_TEST_DEVICES lists the devices ("d0 d1"), STATE/nads/NS.NAME.json are the networks' configurations.
- * KVRAIL_CRASH_AT kills the process at a step.
+ * KVRAIL_TEST_DEVICES lists the devices: netdevs ("d0 d1") or PCI addresses of VFs. STATE/nads/NS.NAME.json are the networks'
+ * configurations. KVRAIL_CRASH_AT kills the process at a step; KVRAIL_SOFT_ROCE allows soft RoCE.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -37,6 +37,27 @@ static bool is_taken(const char *name, const char **taken, size_t n)
 	return false;
 }
 
+/* As the agent does: everything about a VF is read when it is picked. */
+static int look_at_vf(const struct driver *d, struct arena *a, const char *pci, const char *resource, struct attach_vf *ret, struct err *e)
+{
+	const struct sysroot *root = d->host.root;
+	struct attach_vf vf = { .pci = pci, .resource = resource };
+	const char **names, *link;
+	size_t n;
+
+	if (sysfs_link(root, a, &vf.pf_pci, "bus/pci/devices/%s/physfn", pci) < 0 ||
+	    sysfs_link(root, a, &vf.driver, "bus/pci/devices/%s/driver", pci) < 0 ||
+	    sysfs_list(root, a, &names, &n, "bus/pci/devices/%s/physfn/net", pci) < 0 || n == 0)
+		return err_set(e, -ENODEV, "%s is no VF with a driver", pci);
+	vf.pf_netdev = names[0];
+	while (sysfs_link(root, a, &link, "bus/pci/devices/%s/virtfn%u", vf.pf_pci, vf.index) == 0 && strcmp(link, pci))
+		vf.index++;
+	if (sysfs_list(root, a, &names, &n, "bus/pci/devices/%s/net", pci) == 0 && n)
+		vf.netdev = names[0];
+	*ret = vf;
+	return 0;
+}
+
 static int pick_vf(void *arg, struct arena *a, const char *resource, const char *pci, const char **taken, size_t n_taken,
 		   struct attach_vf *ret, struct err *e)
 {
@@ -46,6 +67,8 @@ static int pick_vf(void *arg, struct arena *a, const char *resource, const char 
 	for (char *name = strtok_r(list, " ", &save); name; name = strtok_r(NULL, " ", &save)) {
 		if (is_taken(name, taken, n_taken) || (pci && strcmp(pci, name)))
 			continue;
+		if (strchr(name, ':'))
+			return look_at_vf(d, a, name, resource, ret, e);
 		*ret = (struct attach_vf){ .pci = "", .netdev = name, .resource = resource };
 		return 0;
 	}
@@ -237,7 +260,7 @@ int main(int argc, char **argv)
 	if (store_open_local(arena_printf(a, "%s/store.db", argv[1]), &store, &e) < 0 || sysroot_open(NULL, &root, &e) < 0)
 		goto out;
 	d.host = (struct attach_host){ .store = store, .root = root, .state_dir = argv[1], .arg = &d, .pick_vf = pick_vf, .network = network,
-				       .step = d.crash_at ? step : NULL };
+				       .soft_roce = getenv("KVRAIL_SOFT_ROCE"), .step = d.crash_at ? step : NULL };
 	if (attach_engine_new(&d.host, &d.en, &e) == 0)
 		r = run(&d, a, argc, argv, &e);
 out:
