@@ -12,16 +12,15 @@
 /* The namespace must be there and another than the agent's own. */
 static int open_netns(struct add_work *w, struct cni_failure *f)
 {
-	_cleanup_close_ int self = -1;
 	uint64_t dev, ino;
 
 	w->netns_fd = netns_open(w->rq->netns, &f->e);
 	if (w->netns_fd < 0)
 		return f->code = CNI_INVALID_NETNS;
-	self = netns_open_self(&f->e);
-	if (self < 0)
-		return cni_fail_errno(f, self);
-	if (netns_same(self, w->netns_fd))
+	w->host_fd = netns_open_self(&f->e);
+	if (w->host_fd < 0)
+		return cni_fail_errno(f, w->host_fd);
+	if (netns_same(w->host_fd, w->netns_fd))
 		return cni_fail(f, CNI_INVALID_NETNS, NULL, "plugin's netns and netns from CNI_NETNS should not be the same");
 	if (netns_id(w->netns_fd, &dev, &ino) == 0)
 		w->at->netns_id = arena_printf(w->at->arena, "%" PRIu64 ":%" PRIu64, dev, ino);
@@ -337,7 +336,7 @@ static int add_locked(struct add_work *w, struct cni_failure *f)
 
 int add_run(struct attach_engine *en, struct arena *a, const struct request *rq, char **reply, struct cni_failure *f)
 {
-	struct add_work w = { .en = en, .rq = rq, .a = a, .at = attachment_new(), .netns_fd = -1 };
+	struct add_work w = { .en = en, .rq = rq, .a = a, .at = attachment_new(), .netns_fd = -1, .host_fd = -1 };
 	struct busy busy;
 	int r;
 
@@ -351,6 +350,8 @@ int add_run(struct attach_engine *en, struct arena *a, const struct request *rq,
 	nl_close(w.host_rdma);
 	if (w.netns_fd >= 0)
 		close(w.netns_fd);
+	if (w.host_fd >= 0)
+		close(w.host_fd);
 	attachment_free(w.at);
 	return r;
 }

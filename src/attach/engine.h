@@ -76,7 +76,7 @@ struct add_work {
 	struct attachment *at; /* this ADD's own; what is committed is a copy */
 	struct rail_work *rails;
 	size_t n;
-	int netns_fd;
+	int netns_fd, host_fd;
 	struct nl *host_nl, *host_rdma; /* of the initial namespace; host_rdma NULL: the kernel has no RDMA */
 	bool exclusive;
 	struct err *e;

@@ -20,6 +20,29 @@ struct pod {
 	struct sysroot *root; /* the pod's /sys; NULL when no rail needs it */
 };
 
+struct rxe_move {
+	struct add_work *w;
+	const char *name;
+	size_t rail;
+};
+
+/*
+ * In the initial namespace: the kernel moves an RDMA device only for a caller whose own namespace it is in, whatever
+ * namespace the socket is of (drivers/infiniband/core/device.c, rdma_dev_change_netns(): ENODEV).
+ */
+static int move_rxe(void *arg)
+{
+	struct rxe_move *m = arg;
+	struct add_work *w = m->w;
+	struct rdma_dev dev;
+	int r = rdma_dev(w->host_rdma, m->name, &dev, w->e);
+
+	if (r < 0)
+		return r;
+	engine_step(w->en, STEP_RXE_MOVE, m->rail);
+	return rdma_move(w->host_rdma, dev.index, w->netns_fd, w->e);
+}
+
 /*
  * A soft RoCE link on the rail's netdev. It may be born in the initial namespace (seen on 7.3 in exclusive mode):
  * then it is moved here.
@@ -29,6 +52,7 @@ static int add_rxe(struct pod *p, size_t i)
 	struct add_work *w = p->w;
 	struct attachment_rail *rec = w->rails[i].rec;
 	const char *name = rec->set->rxe;
+	struct rxe_move move = { w, name, i };
 	struct rdma_dev dev;
 	int r;
 
@@ -38,15 +62,11 @@ static int add_rxe(struct pod *p, size_t i)
 	r = rdma_add_rxe(p->rdma, name, rec->ifname, w->e);
 	if (r < 0)
 		return err_wrap(w->e, r, "soft RoCE on %s", rec->ifname);
-	if (rdma_dev(p->rdma, name, &dev, NULL) < 0) {
-		r = rdma_dev(w->host_rdma, name, &dev, w->e);
-		if (r < 0)
-			return err_wrap(w->e, r, "soft RoCE on %s", rec->ifname);
-		engine_step(w->en, STEP_RXE_MOVE, i);
-		r = rdma_move(w->host_rdma, dev.index, w->netns_fd, w->e);
-		if (r < 0)
-			return err_wrap(w->e, r, "soft RoCE device %s into the pod's namespace", name);
-	}
+	if (rdma_dev(p->rdma, name, &dev, NULL) == 0)
+		return 0;
+	r = netns_call(w->host_fd, false, move_rxe, &move, w->e);
+	if (r < 0)
+		return err_wrap(w->e, r, "soft RoCE device %s into the pod's namespace", name);
 	return 0;
 }
 

@@ -58,7 +58,7 @@ static int read_body(int fd, struct arena *a, const char *name, struct request_i
 
 static int apply_one(struct attach_engine *en, int fd, struct arena *a, const char *name, struct err *e)
 {
-	struct request_id id;
+	struct request_id id = { NULL, NULL };
 	int r = read_body(fd, a, name, &id, e);
 
 	if (r == -ENOENT) /* another request has just applied it */

@@ -164,9 +164,10 @@ int vf_apply(struct nl *nl, const struct rail_want *want, struct attachment *at,
 	return r < 0 ? err_wrap(e, r, "VF %s (%s, VF %u)", rec->vf, rec->pf, vf) : 0;
 }
 
+/* What a driver cannot set was never set: a kill may have come before ADD learnt that. */
 static void keep_first(int r, const struct err *why, int *first, struct err *e)
 {
-	if (r < 0 && *first == 0) {
+	if (r < 0 && r != -EOPNOTSUPP && *first == 0) {
 		*first = r;
 		*e = *why;
 	}

@@ -110,7 +110,7 @@ static int request(struct driver *d, struct arena *a)
 	_cleanup_free_ char *conf = NULL;
 	char *reply;
 	size_t len;
-	int r = file_read(AT_FDCWD, "/dev/stdin", CONF_MAX, &conf, &len);
+	int r = file_read(AT_FDCWD, "/proc/self/fd/0", CONF_MAX, &conf, &len);
 
 	if (r < 0)
 		return 2;
