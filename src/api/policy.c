@@ -57,7 +57,7 @@ static const struct field api_policy_spec_table_fields[] = {
 	  .doc = "Labels that a node must have, all of them; none takes every node." },
 	{ .name = "priority", .type = FIELD_INT, .flags = FIELD_POINTER | FIELD_BOUNDED, .min = 0, .max = 99, AT(api_policy_spec, priority),
 	  .doc = "Of two policies for one PF the lower number wins; 99 when absent." },
-	{ .name = "mtu", .type = FIELD_INT, AT_LEAST(1), AT(api_policy_spec, mtu), .doc = "MTU of the VFs; the PF is raised to it when it is lower." },
+	{ .name = "mtu", .type = FIELD_INT, AT_LEAST(1), AT(api_policy_spec, mtu), .doc = "MTU of the VFs, 68 to 65535; the PF is raised to it when it is lower." },
 	{ .name = "numVfs", .type = FIELD_INT, .flags = FIELD_REQUIRED | FIELD_ALWAYS | FIELD_BOUNDED, .min = 0, .max = INT64_MAX,
 	  AT(api_policy_spec, num_vfs), .doc = "VFs to create on each PF." },
 	{ .name = "nicSelector", .type = FIELD_OBJECT, .flags = FIELD_REQUIRED | FIELD_ALWAYS, AT(api_policy_spec, nic_selector),
