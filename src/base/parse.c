@@ -70,7 +70,7 @@ static size_t distance(const char *a, const char *b)
 
 const char *parse_nearest(const char *word, const char *const *words)
 {
-	size_t n = strlen(word), best = n / 3 + 2;
+	size_t n = strlen(word), best = n < 5 ? 2 : n / 3 + 2;
 	const char *found = NULL;
 
 	if (n == 0 || n >= NEAR_MAX)

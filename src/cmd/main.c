@@ -9,6 +9,7 @@
 const struct cmd *const cmd_commands[] = {
 	&cmd_inventory,
 	&cmd_plan,
+	&cmd_validate,
 	&cmd_apply,
 	&cmd_delete,
 	&cmd_get,
