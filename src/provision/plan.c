@@ -320,9 +320,9 @@ static void make_vfs(struct port *p)
 		create_after_eswitch(p);
 	else
 		create_before_eswitch(p);
+	autoprobe_back(p, autoprobe_off); /* first: while it is off, no driver binds (drivers/pci/pci-driver.c) */
 	port_vf_bind(p);
 	port_vf_mtu(p);
-	autoprobe_back(p, autoprobe_off);
 }
 
 static void plan_wanted(struct port *p)
