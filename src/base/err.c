@@ -50,3 +50,18 @@ int err_wrap(struct err *e, int code, const char *fmt, ...)
 	memcpy(old, e->msg, sizeof(old));
 	return err_set(e, code, "%s: %s", prefix, old);
 }
+
+int err_append(struct err *e, int code, const char *fmt, ...)
+{
+	size_t n;
+	va_list ap;
+
+	if (!e)
+		return code;
+	e->code = code;
+	n = strlen(e->msg);
+	va_start(ap, fmt);
+	cut(e->msg, (int)n + vsnprintf(e->msg + n, sizeof(e->msg) - n, fmt, ap));
+	va_end(ap);
+	return code;
+}

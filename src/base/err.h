@@ -23,4 +23,7 @@ int err_errno(struct err *e, int code, const char *fmt, ...) __attribute__((form
 /* Prefix the message with "<text>: " and return @code unchanged. */
 int err_wrap(struct err *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
+/* Append the text, such as a way out, and return @code unchanged. */
+int err_append(struct err *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
 #endif

@@ -225,13 +225,9 @@ int rdma_move(struct nl *nl, uint32_t dev_index, int netns_fd, struct err *e)
 	nl_put_u32(&m, RDMA_NLDEV_ATTR_DEV_INDEX, dev_index);
 	nl_put_u32(&m, RDMA_NLDEV_NET_NS_FD, (uint32_t)netns_fd);
 	x = change(nl, &m, dev_index, e, "%s", "move it to another network namespace");
-	if (x == -EOPNOTSUPP && e) {
-		char text[ERR_MSG_MAX];
-
-		memcpy(text, e->msg, sizeof(text));
-		return err_set(e, x, "%s (namespaces share RDMA devices here, see `rdma system`, or the driver cannot take a device "
-			       "away from its users)", text);
-	}
+	if (x == -EOPNOTSUPP)
+		err_append(e, x, " (namespaces share RDMA devices here, see `rdma system`, or the driver cannot take a device "
+			   "away from its users)");
 	return x;
 }
 
@@ -297,12 +293,8 @@ int rdma_add_rxe(struct nl *nl, const char *name, const char *netdev, struct err
 	x = nl_call(nl, &m, NULL, NULL, e);
 	if (x < 0)
 		err_wrap(e, x, "cannot add soft RoCE %s on %s", name, netdev);
-	if (x == -EINVAL && e) {
-		char text[ERR_MSG_MAX];
-
-		memcpy(text, e->msg, sizeof(text));
-		return err_set(e, x, "%s (is the module rdma_rxe loaded?)", text);
-	}
+	if (x == -EINVAL)
+		err_append(e, x, " (is the module rdma_rxe loaded?)");
 	return x;
 }
 

@@ -50,23 +50,17 @@ static struct place in_proc(const struct sysroot *r)
 	return (struct place){ "proc", r->proc_fd };
 }
 
-static const struct {
-	const char *name;
-	int code;
-} errno_names[] = {
-	{ "EPERM", -EPERM },	   { "ENOENT", -ENOENT },     { "EIO", -EIO },
-	{ "ENXIO", -ENXIO },	   { "EAGAIN", -EAGAIN },     { "ENOMEM", -ENOMEM },
-	{ "EACCES", -EACCES },	   { "EBUSY", -EBUSY },	      { "ENODEV", -ENODEV },
-	{ "EINVAL", -EINVAL },	   { "ENOSPC", -ENOSPC },     { "ERANGE", -ERANGE },
-	{ "ENOSYS", -ENOSYS },	   { "ENODATA", -ENODATA },   { "EOPNOTSUPP", -EOPNOTSUPP },
-	{ "ENOTSUPP", -EOPNOTSUPP }, { "ETIMEDOUT", -ETIMEDOUT },
-};
-
+/* 0 when no error is called so. */
 static int errno_by_name(const char *name)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(errno_names); i++)
-		if (strcmp(errno_names[i].name, name) == 0)
-			return errno_names[i].code;
+	const int last = 133; /* EHWPOISON */
+
+	for (int code = 1; code <= last; code++) {
+		const char *known = strerrorname_np(code);
+
+		if (known && strcmp(known, name) == 0)
+			return -code;
+	}
 	return 0;
 }
 
@@ -229,13 +223,6 @@ int sysroot_fd(const struct sysroot *r)
 	return r->sys_fd;
 }
 
-static int make_path(char path[static PATH_MAX], const char *fmt, va_list ap)
-{
-	int n = vsnprintf(path, PATH_MAX, fmt, ap);
-
-	return n < 0 ? -EINVAL : n >= PATH_MAX ? -ENAMETOOLONG : 0;
-}
-
 /* The error that the tree's list holds for the path as it was asked for, or for the file that it led to. */
 static int recorded_error(const struct sysroot *r, const char *place, const char *path, int fd)
 {
@@ -259,11 +246,14 @@ static int recorded_error(const struct sysroot *r, const char *place, const char
 }
 
 /* Open for reading; the fd, or the error of the kernel or of the recorded list. */
-static int open_in(const struct sysroot *r, struct place p, const char *path, int flags)
+static int open_in(const struct sysroot *r, struct place p, int flags, const char *fmt, va_list ap)
 {
 	_cleanup_close_ int fd = -1;
+	char path[PATH_MAX];
 	int x;
 
+	if (vsnprintf(path, sizeof(path), fmt, ap) >= (int)sizeof(path))
+		return -ENAMETOOLONG;
 	if (p.fd < 0)
 		return -ENOENT;
 	fd = file_open_beneath(p.fd, path, flags, 0);
@@ -271,15 +261,12 @@ static int open_in(const struct sysroot *r, struct place p, const char *path, in
 	return x < 0 ? x : TAKE_FD(fd);
 }
 
-static int read_text(const struct sysroot *r, struct place p, size_t max, struct arena *a, const char **ret,
-		     const char *path)
+/* @whole: one read gives all, as of a sysfs attribute (fs/kernfs/file.c). */
+static int read_fd(int fd, bool whole, size_t max, struct arena *a, const char **ret)
 {
-	_cleanup_close_ int fd = open_in(r, p, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
 	_cleanup_free_ char *buf = NULL;
 	size_t len = 0, size = 0;
 
-	if (fd < 0)
-		return fd;
 	for (;;) {
 		ssize_t n;
 
@@ -301,8 +288,8 @@ static int read_text(const struct sysroot *r, struct place p, size_t max, struct
 		len += (size_t)n;
 		if (len > max)
 			return -EFBIG;
-		if (len < size && p.fd == r->sys_fd)
-			break; /* sysfs hands an attribute out whole (fs/kernfs/file.c) */
+		if (whole && len < size)
+			break;
 	}
 	if (memchr(buf, '\0', len))
 		return -EBADMSG; /* binary (vpd, config): no text */
@@ -312,59 +299,59 @@ static int read_text(const struct sysroot *r, struct place p, size_t max, struct
 	return 0;
 }
 
+static int read_text(const struct sysroot *r, struct place p, size_t max, struct arena *a, const char **ret,
+		     const char *fmt, va_list ap)
+{
+	_cleanup_close_ int fd = open_in(r, p, O_RDONLY | O_NONBLOCK | O_NOCTTY, fmt, ap);
+
+	return fd < 0 ? fd : read_fd(fd, p.fd == r->sys_fd, max, a, ret);
+}
+
 int sysfs_read(const struct sysroot *r, struct arena *a, const char **ret, const char *fmt, ...)
 {
-	char path[PATH_MAX];
 	va_list ap;
 	int x;
 
 	va_start(ap, fmt);
-	x = make_path(path, fmt, ap);
+	x = read_text(r, in_sys(r), ATTR_MAX, a, ret, fmt, ap);
 	va_end(ap);
-	return x < 0 ? x : read_text(r, in_sys(r), ATTR_MAX, a, ret, path);
+	return x;
 }
 
 int procfs_read(const struct sysroot *r, struct arena *a, const char **ret, const char *fmt, ...)
 {
-	char path[PATH_MAX];
 	va_list ap;
 	int x;
 
 	va_start(ap, fmt);
-	x = make_path(path, fmt, ap);
+	x = read_text(r, in_proc(r), PROC_MAX, a, ret, fmt, ap);
 	va_end(ap);
-	return x < 0 ? x : read_text(r, in_proc(r), PROC_MAX, a, ret, path);
+	return x;
 }
 
 int sysfs_read_u64(const struct sysroot *r, int base, uint64_t *ret, const char *fmt, ...)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
-	char path[PATH_MAX];
 	const char *text;
 	va_list ap;
 	int x;
 
 	va_start(ap, fmt);
-	x = make_path(path, fmt, ap);
+	x = read_text(r, in_sys(r), ATTR_MAX, a, &text, fmt, ap);
 	va_end(ap);
-	if (x == 0)
-		x = read_text(r, in_sys(r), ATTR_MAX, a, &text, path);
 	return x < 0 ? x : parse_u64(text, base, 0, UINT64_MAX, ret);
 }
 
 int sysfs_read_i64(const struct sysroot *r, int64_t *ret, const char *fmt, ...)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
-	char path[PATH_MAX];
 	const char *text;
 	va_list ap;
 	int x;
 
 	va_start(ap, fmt);
-	x = make_path(path, fmt, ap);
+	x = read_text(r, in_sys(r), ATTR_MAX, a, &text, fmt, ap);
 	va_end(ap);
-	if (x == 0)
-		x = read_text(r, in_sys(r), ATTR_MAX, a, &text, path);
 	return x < 0 ? x : parse_i64(text, 10, INT64_MIN, INT64_MAX, ret);
 }
 
@@ -394,11 +381,8 @@ int sysfs_link(const struct sysroot *r, struct arena *a, const char **ret, const
 	int x;
 
 	va_start(ap, fmt);
-	x = make_path(path, fmt, ap);
+	fd = open_in(r, in_sys(r), O_PATH | O_NOFOLLOW, fmt, ap);
 	va_end(ap);
-	if (x < 0)
-		return x;
-	fd = open_in(r, in_sys(r), path, O_PATH | O_NOFOLLOW);
 	if (fd < 0)
 		return fd;
 	x = read_link(fd, path);
@@ -432,11 +416,8 @@ int sysfs_realpath(const struct sysroot *r, struct arena *a, const char **ret, c
 	int x;
 
 	va_start(ap, fmt);
-	x = make_path(path, fmt, ap);
+	fd = open_in(r, in_sys(r), O_PATH, fmt, ap);
 	va_end(ap);
-	if (x < 0)
-		return x;
-	fd = open_in(r, in_sys(r), path, O_PATH);
 	if (fd < 0)
 		return fd;
 	x = fd_path(fd, path);
@@ -461,18 +442,13 @@ int sysfs_list(const struct sysroot *r, struct arena *a, const char ***ret, size
 	_cleanup_close_ int fd = -1;
 	_cleanup_closedir_ DIR *dir = NULL;
 	const char **names = NULL;
-	char path[PATH_MAX];
 	struct dirent *de;
 	size_t n = 0;
 	va_list ap;
-	int x;
 
 	va_start(ap, fmt);
-	x = make_path(path, fmt, ap);
+	fd = open_in(r, in_sys(r), O_RDONLY | O_DIRECTORY, fmt, ap);
 	va_end(ap);
-	if (x < 0)
-		return x;
-	fd = open_in(r, in_sys(r), path, O_RDONLY | O_DIRECTORY);
 	if (fd < 0)
 		return fd;
 	dir = fdopendir(fd);
@@ -493,102 +469,19 @@ int sysfs_list(const struct sysroot *r, struct arena *a, const char ***ret, size
 	return 0;
 }
 
+/* What is there but cannot be read exists. */
 bool sysfs_exists(const struct sysroot *r, const char *fmt, ...)
 {
 	_cleanup_close_ int fd = -1;
 	char path[PATH_MAX];
 	va_list ap;
-	int x;
+	int n;
 
 	va_start(ap, fmt);
-	x = make_path(path, fmt, ap);
+	n = vsnprintf(path, sizeof(path), fmt, ap);
 	va_end(ap);
-	if (x < 0)
+	if (n >= (int)sizeof(path))
 		return false;
 	fd = file_open_beneath(r->sys_fd, path, O_PATH | O_NOFOLLOW, 0);
 	return fd >= 0;
-}
-
-/*
- * What the kernel means by an errno of a write to these attributes (drivers/pci/pci-sysfs.c, iov.c; the drivers'
- * sriov_configure). An attribute that is not there is @absent.
- */
-static const struct meaning {
-	const char *attr;
-	int code;
-	bool absent;
-	const char *text;
-} meanings[] = {
-	{ "sriov_numvfs", -ENOENT, true, "the device offers no SR-IOV: switch it on in its firmware and in the BIOS" },
-	{ "sriov_numvfs", -ENOENT, false, "no driver is bound to the PF, or its driver cannot make VFs" },
-	{ "sriov_numvfs", -ERANGE, false, "more VFs than sriov_totalvfs" },
-	{ "sriov_numvfs", -EINVAL, false, "no number of VFs, or VFs are assigned to a guest" },
-	{ "sriov_numvfs", -EBUSY, false, "VFs are enabled already (write 0 first), or the PF is in reset" },
-	{ "sriov_numvfs", -ENOMEM, false, "no room for the VFs' memory or bus numbers: switch on SR-IOV and decoding above 4G "
-					  "in the BIOS, or boot with pci=realloc" },
-	{ "sriov_numvfs", -EIO, false, "the device reports different InitialVFs and TotalVFs" },
-	{ "sriov_numvfs", -ENOSPC, false, "the PF has not enough MSI-X interrupts or queues for so many VFs" },
-	{ "sriov_numvfs", -EPERM, false, "more VFs than the driver or the firmware allows" },
-	{ "sriov_numvfs", -EAGAIN, false, "the driver is busy with another operation: try again" },
-	{ "sriov_numvfs", -EOPNOTSUPP, false, "the driver cannot make so many VFs in its present mode" },
-	{ "sriov_vf_msix_count", -EBUSY, false, "a driver is bound to the VF: unbind it first" },
-	{ "sriov_vf_msix_count", -EOPNOTSUPP, false, "the PF's driver cannot share out MSI-X vectors" },
-	{ "bind", -ENOENT, true, "the driver is not loaded" },
-	{ "bind", -ENODEV, false, "no such device, or the driver does not take it" },
-	{ "bind", -EBUSY, false, "the device has another driver" },
-	{ "unbind", -ENOENT, true, "the driver is not loaded" },
-	{ "unbind", -ENODEV, false, "the device is not bound to this driver" },
-};
-
-static const char *meaning_of(const char *path, int code, bool absent)
-{
-	const char *slash = strrchr(path, '/');
-	const char *attr = slash ? slash + 1 : path;
-
-	for (size_t i = 0; i < ARRAY_SIZE(meanings); i++) {
-		const struct meaning *m = &meanings[i];
-
-		if (strcmp(m->attr, attr) == 0 && m->code == code && m->absent == absent)
-			return m->text;
-	}
-	return code == -EROFS ? "sysfs is mounted read-only here" : NULL;
-}
-
-static int write_error(const char *path, const char *value, int code, bool absent, struct err *e)
-{
-	const char *means = meaning_of(path, code, absent);
-	size_t n = strcspn(value, "\n");
-
-	err_errno(e, code, "cannot write \"%.*s\" to sys/%s", (int)(n < 64 ? n : 64), value, path);
-	if (means && e) {
-		char text[ERR_MSG_MAX];
-
-		memcpy(text, e->msg, sizeof(text));
-		err_set(e, code, "%s (%s)", text, means);
-	}
-	return code;
-}
-
-int sysfs_write(const struct sysroot *r, const char *value, struct err *e, const char *fmt, ...)
-{
-	_cleanup_close_ int fd = -1;
-	char path[PATH_MAX];
-	size_t len = strlen(value);
-	ssize_t n;
-	va_list ap;
-	int x;
-
-	va_start(ap, fmt);
-	x = make_path(path, fmt, ap);
-	va_end(ap);
-	if (x < 0)
-		return err_errno(e, x, "sys/%s", fmt);
-	/* a plain file of a recorded tree keeps the tail of what it held otherwise */
-	fd = file_open_beneath(r->sys_fd, path, O_WRONLY | O_NOCTTY | O_NONBLOCK | (r->live ? 0 : O_TRUNC), 0);
-	if (fd < 0)
-		return write_error(path, value, fd, true, e);
-	n = write(fd, value, len);
-	if (n < 0)
-		return write_error(path, value, -errno, false, e);
-	return (size_t)n == len ? 0 : write_error(path, value, -EIO, false, e);
 }

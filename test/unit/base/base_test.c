@@ -23,6 +23,21 @@ static void err_wrap_prefixes_the_message(void **state)
 	assert_int_equal(err_set(NULL, -EIO, "nobody listens"), -EIO);
 }
 
+static void err_append_adds_a_way_out(void **state)
+{
+	char big[ERR_MSG_MAX];
+	struct err e;
+
+	err_set(&e, -ENODEV, "no port");
+	assert_int_equal(err_append(&e, -ENODEV, " (load %s)", "mlx5_core"), -ENODEV);
+	assert_string_equal(e.msg, "no port (load mlx5_core)");
+	memset(big, 'x', sizeof(big) - 1);
+	big[sizeof(big) - 1] = '\0';
+	err_append(&e, -ENODEV, "%s", big);
+	assert_string_equal(e.msg + ERR_MSG_MAX - 4, "...");
+	assert_int_equal(err_append(NULL, -EIO, "nobody listens"), -EIO);
+}
+
 static void err_message_too_long_is_cut_visibly(void **state)
 {
 	char big[ERR_MSG_MAX * 2];
@@ -139,6 +154,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(err_wrap_prefixes_the_message),
+		cmocka_unit_test(err_append_adds_a_way_out),
 		cmocka_unit_test(err_message_too_long_is_cut_visibly),
 		cmocka_unit_test(arena_push_keeps_elements),
 		cmocka_unit_test(arena_memory_is_zeroed_and_big_blocks_do_not_hide_the_open_one),

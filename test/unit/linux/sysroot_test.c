@@ -131,6 +131,8 @@ static void recorded_errors_hold_by_every_path_to_the_file(void **state)
 	assert_int_equal(sysfs_read(root, arena, &s, "gone/attr"), -EOPNOTSUPP);
 	assert_null(s);
 	assert_int_equal(sysfs_read(root, arena, &s, "class/net/p2/duplex"), 0);
+	assert_true(sysfs_exists(root, "class/net/p2/speed"));
+	assert_false(sysfs_exists(root, "gone/attr"));
 }
 
 static void a_bad_list_of_errors_is_told_with_its_line(void **state)
