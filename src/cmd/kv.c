@@ -36,12 +36,12 @@ static bool names_rails(const struct cmd_run *run)
 	return false;
 }
 
-/* "--rail=mlx5_2:1@10.0.132.1"; without RDMA the address alone. */
+/* "--rails=mlx5_2:1@10.0.132.1"; without RDMA the address alone. */
 static const char *rail_option(struct arena *a, const struct pod_rail *r)
 {
 	const char *address = arena_strndup(a, r->addresses[0], strcspn(r->addresses[0], "/"));
 
-	return r->rdma ? arena_printf(a, "--rail=%s:%u@%s", r->rdma, r->port ? r->port : 1, address) : arena_printf(a, "--rail=%s", address);
+	return r->rdma ? arena_printf(a, "--rails=%s:%u@%s", r->rdma, r->port ? r->port : 1, address) : arena_printf(a, "--rails=%s", address);
 }
 
 static int run_kv(struct cmd_run *run, struct err *e)
@@ -73,7 +73,7 @@ const struct cmd cmd_kv = {
 	.name = "kv",
 	.summary = "hand a KV cache from one pod to another, and measure it",
 	.usage = "serve|pull|bench [--pod [NAMESPACE/]POD] [OPTION...]",
-	.about = "Runs kvrail-kv in the pod's network namespace and fills in --rail from what the pod was attached to. All other options are\n"
+	.about = "Runs kvrail-kv in the pod's network namespace and fills in --rails from what the pod was attached to. All other options are\n"
 		 "kvrail-kv's own: see kvrail-kv(1), or kvrail-kv serve --help.",
 	.options = options,
 	.n_options = ARRAY_SIZE(options),

@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "kv/check.h"
 #include "kv/pull.h"
 #include "kv/serve.h"
 
@@ -36,15 +37,17 @@ static void help(void)
 	     "Needs neither root nor the agent.\n");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		printf("  %-8s %s\n", commands[i]->name, commands[i]->summary);
+	printf("  %-8s %s\n", "check", "prove that the rails here, and the path to a peer, are what they should be");
 	puts("\nkvrail-kv COMMAND --help lists a command's options; --version prints the version.");
 }
 
 static int usage(const char *name)
 {
-	const char *names[ARRAY_SIZE(commands) + 1] = { NULL }, *near;
+	const char *names[ARRAY_SIZE(commands) + 2] = { NULL }, *near;
 
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		names[i] = commands[i]->name;
+	names[ARRAY_SIZE(commands)] = "check";
 	near = parse_nearest(name, names);
 	fprintf(stderr, "kvrail-kv: command %s is not known%s%s; see kvrail-kv --help\n", name,
 		near ? ", did you mean " : "", near ? near : "");
@@ -92,6 +95,8 @@ int main(int argc, char **argv)
 		puts("kvrail-kv " KVRAIL_VERSION);
 		return 0;
 	}
+	if (!strcmp(argv[1], "check"))
+		return check_main(argc - 1, argv + 1);
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		if (!strcmp(argv[1], commands[i]->name))
 			return run(commands[i], argc - 2, argv + 2);
