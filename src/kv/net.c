@@ -99,10 +99,17 @@ const char *kv_addr_text(const union kv_addr *a, char *buf)
 int kv_net_listen(const union kv_addr *a, int *ret_fd, union kv_addr *ret_bound, struct err *e)
 {
 	_cleanup_close_ int fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	union kv_addr v4 = { .v4 = { .sin_family = AF_INET } };
 	socklen_t len = sizeof(*ret_bound);
 	char text[KV_ADDR_MAX];
 	int one = 1, zero = 0;
 
+	/* any address, in a kernel without IPv6 */
+	if (fd < 0 && errno == EAFNOSUPPORT && a->any.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a->v6.sin6_addr)) {
+		v4.v4.sin_port = a->v6.sin6_port;
+		a = &v4;
+		fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	}
 	if (fd < 0)
 		return err_errno(e, -errno, "socket");
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));

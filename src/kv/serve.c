@@ -208,7 +208,7 @@ static const struct kv_option table[] = {
 
 static void defaults(void *options)
 {
-	*(struct options *)options = (struct options){ kv_common_defaults(), .listen = ":", .tokens = 4096, .max_mib = 4096 };
+	*(struct options *)options = (struct options){ kv_common_defaults(), .listen = ":5700", .tokens = 4096, .max_mib = 4096 };
 }
 
 const struct kv_command kv_cmd_serve = {
