@@ -157,10 +157,13 @@ static int to_rtr(struct kv_verbs_rail *v, unsigned lane, const struct kv_verbs_
 	int r = ibv_modify_qp(v->lanes[lane].qp, &attr, IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
 			      IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER);
 
-	if (r)
-		return err_errno(e, -r, "queue pair to RTR (GID index %u, is there a route or neighbour for the peer's GID?)",
-				 v->gid.index);
-	return 0;
+	if (r == ETIMEDOUT || r == EHOSTUNREACH || r == ENETUNREACH) {
+		_cleanup_arena_ struct arena *a = arena_new();
+
+		return err_set(e, -r, "no answer from GID %s while connecting (%s): the rails of both sides must reach each other; "
+			       "name them in the same order with --rails", gid_format(a, t->gid.raw), strerror(r));
+	}
+	return r ? err_errno(e, -r, "queue pair to RTR (GID index %u)", v->gid.index) : 0;
 }
 
 static int to_rts(struct kv_verbs_rail *v, unsigned lane, const struct kv_verbs_there *t, struct err *e)

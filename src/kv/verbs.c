@@ -294,13 +294,19 @@ static int given_up(const struct run *x, struct err *e)
 {
 	const struct kv_config *c = &x->v->ep.config;
 
+	const struct kv_verbs_rail *rail = x->v->rails;
+	char text[160];
+
 	if (kv_net_gone(c->peer_fd))
 		return err_set(e, -ECONNRESET, "the peer ended during the transfer, %ju requests were under way",
 			       (uintmax_t)x->under_way);
-	if (clock_ns() - x->last_ns > (uint64_t)c->timeout_ms * 1000000)
-		return err_set(e, -ETIMEDOUT, "no request completed for %u s, %ju are under way", c->timeout_ms / 1000,
-			       (uintmax_t)x->under_way);
-	return 0;
+	if (clock_ns() - x->last_ns <= (uint64_t)c->timeout_ms * 1000000)
+		return 0;
+	for (size_t i = 0; i < x->v->n_rails; i++)
+		if (x->v->rails[i].lanes[0].posted > x->v->rails[i].lanes[0].completed)
+			rail = &x->v->rails[i];
+	return err_set(e, -ETIMEDOUT, "%s: no request completed for %u s, %ju are under way",
+		       kv_verbs_rail_text(rail, text, sizeof(text)), c->timeout_ms / 1000, (uintmax_t)x->under_way);
 }
 
 /* Sleep until a completion, the peer's end, or a moment has passed. */

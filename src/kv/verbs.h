@@ -10,10 +10,11 @@
 
 /*
  * Ends that lost the path wait 4.096 us * 2^KV_VERBS_TIMEOUT for an answer, KV_VERBS_RETRY times more: about 4 s. A device
- * may take up to four times that (InfiniBand specification 1.4, 9.7.6.1.3).
+ * may take up to four times that (InfiniBand specification 1.4, 9.7.6.1.3). Not 7: rxe takes 7 retries for no end of them
+ * (kernel drivers/infiniband/sw/rxe/rxe_comp.c), as is right for RNR only.
  */
 #define KV_VERBS_TIMEOUT 17
-#define KV_VERBS_RETRY 7
+#define KV_VERBS_RETRY 6
 
 struct kv_verbs_lane {
 	struct ibv_qp *qp;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * For the lab: two ends of transport verbs in one process, over two rails, one of which is told something wrong.
+ * For the lab: two ends of transport verbs in one process, one of which is told something wrong.
  *	kv_fault none|key|short|beyond|gid RAIL RAIL
  * Prints one error, or "moved".
  */
