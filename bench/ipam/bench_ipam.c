@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a pool of 60,000 leases costs: allocations and releases in a /16 that holds them against the same in an
  * empty one. The two stores take turns, so that a busy machine slows both. On a disk each call ends in an fsync;

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /* kvrail render: what the SR-IOV operator would write for the objects of some files, without a cluster. */
 #include <string.h>
 

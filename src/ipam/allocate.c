@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Addresses of a pod's interfaces, all in one transaction of the store. */
 #include <string.h>
 

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The "ipam" object of a network, in Whereabouts' form or that of the static plugin. What Whereabouts ignores
  * without a word because it cannot be (a range_end below range_start, an exclude in another network) is an error

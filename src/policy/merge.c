@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Policies into a node's desired state. The strongest policy is applied last: on a port it replaces what weaker
  * ones asked for, except VF groups of other resources whose ranges it leaves alone.

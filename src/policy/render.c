@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * SriovNetwork, SriovIBNetwork and OVSNetwork into NADs. The operator pastes the fields into a YAML template, in a
  * single-quoted scalar, and indents the JSON that YAML makes of it. So capabilities, metaPlugins and quoted words

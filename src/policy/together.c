@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Rules between policies, and between a policy and the nodes it is for, in the admission webhook's words.
  * Unlike it, every pair of names is looked at, and a policy for a whole port overlaps with one for a part of it.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Leases, and the runs of taken addresses that make the lowest free one a matter of one or two look-ups.
  * Every change of a lease changes the runs of its pool, and of its domain when it overlaps, with it.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The local store: one SQLite file in WAL mode. synchronous=FULL syncs the log at each commit: with less, a
  * power cut may take back a commit that was already answered, and with it an address that a pod now uses.

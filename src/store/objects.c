@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Objects as JSON text under (kind, namespace, name). */
 #include "store/db.h"
 
