@@ -61,6 +61,8 @@ static int decide(struct job *job, struct err *e)
 
 	job->inventory = inventory_free(job->inventory);
 	r = inventory_read(ag->root, &job->inventory, e);
+	if (r == 0)
+		r = inventory_remember(job->inventory, ag->options->state_dir, e);
 	if (r < 0)
 		return r;
 	job->status = inventory_status(job->inventory, job->arena);

@@ -29,8 +29,8 @@ struct apply {
 	const struct apply_progress *progress;
 	bool force;
 	pthread_mutex_t lock; /* progress, errors */
-	struct strbuf errors;
-	int first;
+	struct err first;
+	size_t failures;
 };
 
 struct pf_job {
@@ -55,10 +55,8 @@ static void report(struct apply *ap, const char *pci, const char *netdev, const 
 static void failed(struct apply *ap, int code, const char *pci, const char *netdev, const char *why)
 {
 	pthread_mutex_lock(&ap->lock);
-	if (!ap->first)
-		ap->first = code;
-	strbuf_addf(&ap->errors, "%s%s%s%s%s%s", ap->errors.len ? "; " : "", netdev ? netdev : "", netdev ? " (" : "", pci,
-		    netdev ? "): " : ": ", why);
+	if (!ap->failures++) /* the others were told as progress */
+		err_set(&ap->first, code, "%s%s%s%s%s", netdev ? netdev : "", netdev ? " (" : "", pci, netdev ? "): " : ": ", why);
 	pthread_mutex_unlock(&ap->lock);
 }
 
@@ -462,8 +460,7 @@ static void run_ports(struct apply *ap)
 int apply_run(const struct sysroot *r, const struct plan *p, bool force, const struct apply_progress *progress,
 	      struct err *e)
 {
-	struct apply ap = { .r = r, .plan = p, .force = force, .progress = progress, .errors = STRBUF_INIT };
-	int x;
+	struct apply ap = { .r = r, .plan = p, .force = force, .progress = progress };
 
 	if (!sysroot_is_live(r))
 		return err_set(e, -EOPNOTSUPP, "a recorded tree can be planned for, not changed");
@@ -472,9 +469,9 @@ int apply_run(const struct sysroot *r, const struct plan *p, bool force, const s
 		set_rdma_mode(&ap, &p->system[i]);
 	run_ports(&ap);
 	pthread_mutex_destroy(&ap.lock);
-	x = ap.first;
-	if (x < 0)
-		err_set(e, x, "%s", ap.errors.s);
-	strbuf_free(&ap.errors);
-	return x;
+	if (ap.failures == 1)
+		return err_set(e, ap.first.code, "%s", ap.first.msg);
+	if (ap.failures)
+		return err_set(e, ap.first.code, "%s; and %zu more steps failed", ap.first.msg, ap.failures - 1);
+	return 0;
 }
