@@ -191,8 +191,11 @@ int vf_restore(struct nl *nl, const struct attachment_rail *rec, struct err *e)
 		return 0;
 	if (r < 0)
 		return r;
-	if (set->link_state && found->link_state)
-		keep_first(rtnl_vf_set_link_state(nl, pf.index, vf, (uint32_t)*found->link_state, &why), &why, &first, e);
+	if (set->link_state && found->link_state) {
+		r = rtnl_vf_set_link_state(nl, pf.index, vf, (uint32_t)*found->link_state, &why);
+		if (r != -EOPNOTSUPP) /* a driver without VF link states has not changed it either */
+			keep_first(r, &why, &first, e);
+	}
 	if (set->trust && found->trust)
 		keep_first(rtnl_vf_set_trust(nl, pf.index, vf, *found->trust, &why), &why, &first, e);
 	if (set->spoofchk && found->spoofchk)
