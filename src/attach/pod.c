@@ -13,6 +13,7 @@
 #define MAC_TRIES 20 /* sriov-cni's: a VF may answer EBUSY while its driver probes */
 #define MAC_PAUSE_MS 100
 #define CARRIER_WAIT_MS 200
+#define LOWER_UP (1u << 16) /* IFF_LOWER_UP of linux/if.h: carrier now, where IFF_RUNNING waits for a work queue */
 
 struct pod {
 	struct add_work *w;
@@ -149,16 +150,16 @@ static void tell_neighbours(struct pod *p, size_t i)
 	engine_step(w->en, STEP_ANNOUNCE, i);
 	if (!rw->given.n_ips || !rw->rec->mac || hwaddr_parse(rw->rec->mac, mac, 6) < 0)
 		return;
-	for (unsigned waited = 0;; waited += 10) {
+	for (unsigned waited = 0;; waited++) {
 		if (rtnl_link_by_index(p->nl, w->a, rw->index, &link, &e) < 0)
 			return;
-		if (link.flags & IFF_RUNNING)
+		if (link.flags & LOWER_UP)
 			break;
 		if (waited >= CARRIER_WAIT_MS) {
 			attachment_warn(w->at, "%s: no carrier", rw->rec->ifname);
 			return;
 		}
-		clock_sleep_ms(10);
+		clock_sleep_ms(1);
 	}
 	for (size_t k = 0; k < rw->given.n_ips; k++)
 		if (announce(rw->index, mac, rw->given.ips[k].address, &e) < 0)
