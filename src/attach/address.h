@@ -20,7 +20,13 @@ int address_add(struct nl *nl, unsigned index, const char *ifname, const struct 
 /* -ENOENT, naming it, when one of @addresses ("10.0.132.5/24") is not on the link. */
 int address_check(struct nl *nl, struct arena *a, unsigned index, const char **addresses, size_t n, struct err *e);
 
-/* Tell the link about an address: a gratuitous ARP request, or an unsolicited neighbour advertisement. */
-int announce(unsigned index, const unsigned char mac[6], const char *address, struct err *e);
+/*
+ * A socket for announcements in this namespace, and its end: closing a packet socket waits for an RCU grace period (15 ms were
+ * seen, a third of an ADD and DEL), so a thread of its own does that.
+ */
+int announce_open(void);
+void announce_close(int fd);
+/* Tell the link about an address: a gratuitous ARP request, or an unsolicited neighbour advertisement. @fd from announce_open(). */
+int announce(int fd, unsigned index, const unsigned char mac[6], const char *address, struct err *e);
 
 #endif

@@ -5,6 +5,8 @@
 #include <netinet/icmp6.h>
 #include <netinet/if_ether.h>
 #include <linux/if_packet.h>
+#include <pthread.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -12,9 +14,8 @@
 #include "attach/hwaddr.h"
 
 /* RFC 5227, section 3: an ARP request for one's own address. */
-static int announce_v4(unsigned index, const unsigned char mac[6], const unsigned char addr[4], struct err *e)
+static int announce_v4(int fd, unsigned index, const unsigned char mac[6], const unsigned char addr[4], struct err *e)
 {
-	_cleanup_close_ int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ARP), .sll_ifindex = (int)index, .sll_halen = 6 };
 	struct ether_arp arp = { .ea_hdr = { .ar_hrd = htons(ARPHRD_ETHER), .ar_pro = htons(ETH_P_IP), .ar_hln = 6, .ar_pln = 4,
 					     .ar_op = htons(ARPOP_REQUEST) } };
@@ -53,7 +54,34 @@ static int announce_v6(unsigned index, const unsigned char mac[6], const unsigne
 	return 0;
 }
 
-int announce(unsigned index, const unsigned char mac[6], const char *address, struct err *e)
+int announce_open(void)
+{
+	int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static void *close_it(void *arg)
+{
+	close((int)(intptr_t)arg);
+	return NULL;
+}
+
+void announce_close(int fd)
+{
+	pthread_attr_t detached;
+	pthread_t thread;
+
+	if (fd < 0)
+		return;
+	pthread_attr_init(&detached);
+	pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+	if (pthread_create(&thread, &detached, close_it, (void *)(intptr_t)fd))
+		close(fd);
+	pthread_attr_destroy(&detached);
+}
+
+int announce(int fd, unsigned index, const unsigned char mac[6], const char *address, struct err *e)
 {
 	unsigned char addr[16];
 	unsigned prefix_len;
@@ -61,5 +89,5 @@ int announce(unsigned index, const unsigned char mac[6], const char *address, st
 
 	if (hwaddr_parse_ip(address, &family, addr, &prefix_len) < 0)
 		return err_set(e, -EINVAL, "\"%s\" is no address", address);
-	return family == AF_INET ? announce_v4(index, mac, addr, e) : announce_v6(index, mac, addr, e);
+	return family == AF_INET ? announce_v4(fd, index, mac, addr, e) : announce_v6(index, mac, addr, e);
 }

@@ -139,7 +139,7 @@ static int read_back(struct pod *p, size_t i)
 }
 
 /* A failed announcement is no failed attachment: neighbours learn by themselves, later. */
-static void tell_neighbours(struct pod *p, size_t i)
+static void tell_neighbours(struct pod *p, int fd, size_t i)
 {
 	struct add_work *w = p->w;
 	struct rail_work *rw = &w->rails[i];
@@ -162,7 +162,7 @@ static void tell_neighbours(struct pod *p, size_t i)
 		clock_sleep_ms(1);
 	}
 	for (size_t k = 0; k < rw->given.n_ips; k++)
-		if (announce(rw->index, mac, rw->given.ips[k].address, &e) < 0)
+		if (announce(fd, rw->index, mac, rw->given.ips[k].address, &e) < 0)
 			attachment_warn(w->at, "%s: %s: %s", rw->rec->ifname, rw->given.ips[k].address, e.msg);
 }
 
@@ -170,6 +170,7 @@ static int configure_rails(struct pod *p)
 {
 	static int (*const stages[])(struct pod *, size_t) = { set_link, set_addresses, read_back };
 	struct add_work *w = p->w;
+	int fd;
 
 	/* stage by stage: while the GID of one rail is on its way, the others' are too */
 	for (size_t s = 0; s < ARRAY_SIZE(stages); s++) {
@@ -180,8 +181,10 @@ static int configure_rails(struct pod *p)
 				return err_wrap(w->e, r, "%s (network %s)", w->rails[i].rec->ifname, w->rails[i].rail->network);
 		}
 	}
+	fd = announce_open();
 	for (size_t i = 0; i < w->n; i++)
-		tell_neighbours(p, i);
+		tell_neighbours(p, fd, i);
+	announce_close(fd);
 	return 0;
 }
 
