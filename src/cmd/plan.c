@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "api/policy.h"
+#include "attach/attach.h"
 #include "cmd/manifests.h"
 #include "policy/merge.h"
 #include "provision/plan.h"
@@ -25,6 +26,13 @@ static const struct cmd_option options[] = {
 	  "the agent's state folder, where configured ports are remembered" },
 	{ "strict", 0, CMD_FLAG, offsetof(struct options, strict), NULL, NULL, "an unknown field is an error" },
 };
+
+static const char *state_dir(void)
+{
+	const char *s = secure_getenv("KVRAIL_STATE");
+
+	return s && *s ? s : STATE_DIR;
+}
 
 /* What the plan is made from. */
 struct wanted {
@@ -129,15 +137,23 @@ static int check_together(struct cmd_run *run, const struct wanted *w, struct er
 	return 0;
 }
 
-/* Who holds which VF, from the agent's status. */
-static void find_pods(struct cmd_run *run, struct plan_pod **pods, size_t *n_pods)
+/* Who holds which VF, from the agent's status or, when no agent answers, from its journals. */
+static void find_pods(struct cmd_run *run, const char *state_dir, struct plan_pod **pods, size_t *n_pods)
 {
 	yyjson_val *status, *list, *at, *rail;
 	size_t i, j, max, max_j;
 
-	if (cmd_agent(run, "GET", "/kvrail/status", NULL, &status, NULL) < 0)
-		return;
-	list = yyjson_obj_get(status, "attachments");
+	if (cmd_agent(run, "GET", "/kvrail/status", NULL, &status, NULL) == 0) {
+		list = yyjson_obj_get(status, "attachments");
+	} else {
+		yyjson_mut_doc *doc = doc_new(run->arena);
+		yyjson_mut_val *journals = attach_list_dir(state_dir, doc, NULL);
+		yyjson_alc alc = doc_alc(run->arena);
+
+		if (!journals)
+			return;
+		list = yyjson_doc_get_root(yyjson_mut_val_imut_copy(journals, &alc));
+	}
 	yyjson_arr_foreach(list, i, max, at) {
 		yyjson_val *pod = yyjson_obj_get(at, "pod");
 
@@ -265,13 +281,14 @@ static int plan_node(struct cmd_run *run, const struct wanted *w, struct invento
 	struct plan_pod *pods = NULL;
 	struct plan *plan;
 	size_t n_pods = 0;
+	const char *state = o->state ? o->state : state_dir();
 	int x;
 
 	if (!o->root)
-		find_pods(run, &pods, &n_pods);
+		find_pods(run, state, &pods, &n_pods);
 	/* a machine where no agent ever ran remembers nothing, and planning must not begin to */
-	if (o->state || (!o->root && access(STATE_DIR "/ports", R_OK) == 0)) {
-		x = inventory_remember(inv, o->state ? o->state : STATE_DIR, e);
+	if (o->state || (!o->root && access(arena_printf(run->arena, "%s/ports", state), R_OK) == 0)) {
+		x = inventory_remember(inv, state, e);
 		if (x < 0)
 			return x;
 	}
