@@ -32,6 +32,7 @@ void port_touch(struct port *p, const char *pci);
 /* What must be right about the VF groups before anything is planned. */
 void port_check_groups(struct port *p);
 void port_vf_identity(struct port *p);
+bool port_vf_must_probe(const struct port *p); /* a VF is to be bound to the driver that matches it */
 void port_vf_bind(struct port *p);
 void port_vf_mtu(struct port *p);
 

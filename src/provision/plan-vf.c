@@ -168,6 +168,16 @@ static const char *why_bind(const struct port *p, const struct api_vf_group *g, 
 	return NULL;
 }
 
+bool port_vf_must_probe(const struct port *p)
+{
+	bool first_unbind;
+
+	for (unsigned vf = 0; vf < (unsigned)p->want->num_vfs; vf++)
+		if (!wants_vfio(group_of(p, vf)) && why_bind(p, group_of(p, vf), vf_now(p, vf), &first_unbind))
+			return true;
+	return false;
+}
+
 void port_vf_bind(struct port *p)
 {
 	for (unsigned vf = 0; vf < (unsigned)p->want->num_vfs; vf++) {

@@ -285,16 +285,27 @@ static void create_before_eswitch(struct port *p)
 		set_eswitch(p, wanted_eswitch(p->want));
 }
 
-/* sriov_drivers_autoprobe as it was: 1 is the kernel's default, and what an apply that was killed has left is 0. */
-static void autoprobe_back(struct port *p, bool switched_off)
+/* sriov_drivers_autoprobe in the end: as it was found; 1, the kernel's default, where nothing is remembered. */
+static bool final_autoprobe(const struct port *p)
 {
-	const struct inventory_before *before = p->pf->before;
-	bool ours = before ? before->autoprobe : !p->inventory->state_dir;
+	if (p->pf->before)
+		return p->pf->before->autoprobe;
+	return p->inventory->state_dir || p->want->externally_managed ? p->pf->autoprobe : true;
+}
 
-	if (switched_off)
-		port_step(p, PLAN_AUTOPROBE_ON, NULL);
-	else if (p->pf->has_autoprobe && !p->pf->autoprobe && ours)
-		port_step(p, PLAN_AUTOPROBE_ON, "off now");
+/* While it is off no VF is probed, not by drivers_probe either (drivers/pci/pci-driver.c, pci_device_can_probe()). */
+static void bind_vfs(struct port *p, bool autoprobe)
+{
+	bool has = p->pf->has_autoprobe, final = final_autoprobe(p);
+
+	if (has && !autoprobe && (final || port_vf_must_probe(p))) {
+		port_step(p, PLAN_AUTOPROBE_ON, p->pf->autoprobe ? NULL : "off now");
+		autoprobe = true;
+	}
+	port_vf_bind(p);
+	port_vf_mtu(p);
+	if (has && autoprobe && !final)
+		port_step(p, PLAN_AUTOPROBE_OFF, "as it was found");
 }
 
 static void make_vfs(struct port *p)
@@ -320,9 +331,7 @@ static void make_vfs(struct port *p)
 		create_after_eswitch(p);
 	else
 		create_before_eswitch(p);
-	autoprobe_back(p, autoprobe_off); /* first: while it is off, no driver binds (drivers/pci/pci-driver.c) */
-	port_vf_bind(p);
-	port_vf_mtu(p);
+	bind_vfs(p, p->pf->autoprobe && !autoprobe_off);
 }
 
 static void plan_wanted(struct port *p)
@@ -334,8 +343,7 @@ static void plan_wanted(struct port *p)
 		return;
 	if (p->want->externally_managed) {
 		port_vf_identity(p);
-		port_vf_bind(p);
-		port_vf_mtu(p);
+		bind_vfs(p, p->pf->autoprobe);
 		return;
 	}
 	remember(p);

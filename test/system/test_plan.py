@@ -61,8 +61,8 @@ def test_network_roce_plans_8_vfs_at_mtu_9000_on_p2_and_p13(trees, source):
         macs = [v for s, v, _ in steps if s == "vfIdentity"]
         assert len(set(macs)) == 8
         assert steps == ([("mtu", 9000, None), ("autoprobeOff", None, None), ("numVfs", 8, None)]
-                         + [("vfIdentity", macs[n], n) for n in range(8)] + [("vfBind", None, n) for n in range(8)]
-                         + [("vfMtu", 9000, n) for n in range(8)] + [("autoprobeOn", None, None)])
+                         + [("vfIdentity", macs[n], n) for n in range(8)] + [("autoprobeOn", None, None)]
+                         + [("vfBind", None, n) for n in range(8)] + [("vfMtu", 9000, n) for n in range(8)])
 
 
 def test_table_folds_the_vfs_of_a_step(trees):
@@ -151,7 +151,7 @@ def test_states_that_an_apply_finds(trees):
         p = plan(trees / "states", policy(pf=netdev, mtu=9000, isRdma=True, **spec))
         return [s["step"] for port in p["ports"] for s in port["steps"]]
     assert steps("right") == [] and steps("pods") == []
-    assert steps("killed") == ["vfIdentity"] * 4 + ["vfBind"] * 4 + ["vfMtu"] * 4 + ["autoprobeOn"]
+    assert steps("killed") == ["vfIdentity"] * 4 + ["autoprobeOn"] + ["vfBind"] * 4 + ["vfMtu"] * 4
     assert steps("noguid") == ["vfIdentity", "vfBind", "vfMtu"]
     assert steps("nomac") == ["vfIdentity"] * 4
     assert steps("vfio") == ["vfBind"] * 4 + ["vfMtu"] * 4

@@ -108,11 +108,11 @@ static void new_vfs_get_their_address_before_they_are_bound_once(void **state)
 			     "set sriov_numvfs to 2 (0 now)\n"
 			     "VF 0: set address %s through the PF (it has no address of its own)\n"
 			     "VF 1: set address %s through the PF (it has no address of its own)\n"
+			     "switch sriov_drivers_autoprobe on\n"
 			     "VF 0: bind its driver\n"
 			     "VF 1: bind its driver\n"
 			     "VF 0: set MTU 9000\n"
-			     "VF 1: set MTU 9000\n"
-			     "switch sriov_drivers_autoprobe on\n", mac(m, 0), mac(m, 1)));
+			     "VF 1: set MTU 9000\n", mac(m, 0), mac(m, 1)));
 	assert_false(pf->drain);
 	assert_false(pf->reboot);
 	assert_true(p->seconds > 0.5 && p->seconds < 5);
@@ -141,10 +141,10 @@ static void an_apply_that_was_killed_goes_on_where_it_stopped(void **state)
 	m->vfs[0].mtu = 1500;
 	m->vfs[1].driver = m->vfs[1].netdev = m->vfs[1].rdma = m->vfs[1].node_guid = NULL;
 	m->vfs[1].mtu = 0;
-	assert_string_equal(steps(m, only_port(plan(m))), "VF 1: bind its driver (no driver now)\n"
+	assert_string_equal(steps(m, only_port(plan(m))), "switch sriov_drivers_autoprobe on (off now)\n"
+							  "VF 1: bind its driver (no driver now)\n"
 							  "VF 0: set MTU 9000 (1500 now)\n"
-							  "VF 1: set MTU 9000\n"
-							  "switch sriov_drivers_autoprobe on (off now)\n");
+							  "VF 1: set MTU 9000\n");
 	/* before any VF had an address */
 	m->vfs[0].driver = NULL;
 	m->vfs[0].admin_mac = m->vfs[1].admin_mac = "00:00:00:00:00:00";
@@ -154,9 +154,9 @@ static void an_apply_that_was_killed_goes_on_where_it_stopped(void **state)
 			    arena_printf(m->arena,
 					 "VF 0: set address %s through the PF (it has no address of its own)\n"
 					 "VF 1: set address %s through the PF (it has no address of its own)\n"
+					 "switch sriov_drivers_autoprobe on (off now)\n"
 					 "VF 0: bind its driver (no driver now)\n"
-					 "VF 1: bind its driver (no driver now)\n"
-					 "switch sriov_drivers_autoprobe on (off now)\n", mac(m, 0), mac(m, 1)));
+					 "VF 1: bind its driver (no driver now)\n", mac(m, 0), mac(m, 1)));
 }
 
 static void autoprobe_that_the_administrator_switched_off_stays_off(void **state)
@@ -170,6 +170,12 @@ static void autoprobe_that_the_administrator_switched_off_stays_off(void **state
 	assert_true(plan(m)->nothing_to_do); /* no record: not ours */
 	m->pf.before = &before;
 	assert_true(plan(m)->nothing_to_do);
+	m->vfs[1].driver = NULL; /* no driver binds while it is off */
+	assert_string_equal(steps(m, only_port(plan(m))), "switch sriov_drivers_autoprobe on (off now)\n"
+							  "VF 1: bind its driver (no driver now)\n"
+							  "VF 1: set MTU 9000\n"
+							  "switch sriov_drivers_autoprobe off (as it was found)\n");
+	m->vfs[1].driver = "mlx5_core";
 	before.autoprobe = true;
 	assert_string_equal(steps(m, only_port(plan(m))), "switch sriov_drivers_autoprobe on (off now)\n");
 }
@@ -318,7 +324,8 @@ static void switchdev_comes_after_the_addresses_and_before_the_drivers(void **st
 	assert_int_equal(pf->steps[2].op, PLAN_SET_NUMVFS);
 	assert_int_equal(pf->steps[3].op, PLAN_VF_IDENTITY);
 	assert_int_equal(pf->steps[4].op, PLAN_ESWITCH);
-	assert_int_equal(pf->steps[5].op, PLAN_BIND_VF);
+	assert_int_equal(pf->steps[5].op, PLAN_AUTOPROBE_ON);
+	assert_int_equal(pf->steps[6].op, PLAN_BIND_VF);
 
 	/* ice: the mode first */
 	m->pf.driver = "ice";
