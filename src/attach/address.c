@@ -5,6 +5,7 @@
 
 #include "attach/address.h"
 #include "attach/hwaddr.h"
+#include "attach/source-route.h"
 #include "base/file.h"
 
 static void sysctl_set(const char *family, const char *ifname, const char *key, const char *value)
@@ -85,6 +86,8 @@ static int add_route(struct nl *nl, unsigned index, const struct ipam_route *rou
 int address_add(struct nl *nl, unsigned index, const char *ifname, const struct ipam_given *given, const struct ipam_conf *conf,
 		struct err *e)
 {
+	_cleanup_arena_ struct arena *a = arena_new();
+
 	for (size_t i = 0; i < given->n_ips; i++) {
 		struct rtnl_addr addr;
 		int r;
@@ -94,6 +97,8 @@ int address_add(struct nl *nl, unsigned index, const char *ifname, const struct 
 		r = to_addr(given->ips[i].address, &addr, e);
 		if (r == 0)
 			r = rtnl_add_addr(nl, index, &addr, e);
+		if (r == 0)
+			r = source_route_add(nl, a, index, &addr, e);
 		if (r < 0)
 			return err_wrap(e, r, "address %s on %s", given->ips[i].address, ifname);
 	}
@@ -104,6 +109,16 @@ int address_add(struct nl *nl, unsigned index, const char *ifname, const struct 
 			return err_wrap(e, r, "route %s by %s", conf->routes[i].dst, ifname);
 	}
 	return 0;
+}
+
+void address_forget(struct nl *nl, unsigned index, const char **addresses, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct rtnl_addr addr;
+
+		if (to_addr(addresses[i], &addr, NULL) == 0)
+			source_route_del(nl, index, &addr, NULL);
+	}
 }
 
 int address_check(struct nl *nl, struct arena *a, unsigned index, const char **addresses, size_t n, struct err *e)

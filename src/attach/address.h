@@ -13,9 +13,12 @@
  */
 void address_sysctls(const char *ifname);
 
-/* All of @given, then the routes of @conf. */
+/* All of @given (each with its source route, see source-route.h), then the routes of @conf. */
 int address_add(struct nl *nl, unsigned index, const char *ifname, const struct ipam_given *given, const struct ipam_conf *conf,
 		struct err *e);
+
+/* Before the interface leaves: what in the namespace would stay behind when it goes. */
+void address_forget(struct nl *nl, unsigned index, const char **addresses, size_t n);
 
 /* -ENOENT, naming it, when one of @addresses ("10.0.132.5/24") is not on the link. */
 int address_check(struct nl *nl, struct arena *a, unsigned index, const char **addresses, size_t n, struct err *e);

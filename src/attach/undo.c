@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "attach/address.h"
 #include "attach/engine.h"
 #include "attach/hwaddr.h"
 #include "attach/vf.h"
@@ -68,8 +69,10 @@ static void move_back(struct undo *u, struct nl *nl, size_t i)
 	r = find_in_pod(nl, u->a, rec, &link, &u->e);
 	if (r == -ENODEV)
 		return;
-	if (r == 0)
+	if (r == 0) {
+		address_forget(nl, link.index, rec->addresses, rec->n_addresses);
 		r = rtnl_set_up(nl, link.index, false, &u->e);
+	}
 	if (r == 0)
 		r = rtnl_move(nl, link.index, u->host_fd, rec->found->netdev, &u->e);
 	if (r == -EEXIST)

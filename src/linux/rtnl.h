@@ -73,6 +73,9 @@ struct rtnl_route {
 };
 
 int rtnl_add_route(struct nl *nl, unsigned index, const struct rtnl_route *route, struct err *e);
+/* Packets from the address @from look into @table first (ip rule); net/core/fib_rules.c. Adding what is there, deleting what is not, is success. */
+int rtnl_add_rule(struct nl *nl, const struct rtnl_addr *from, uint32_t table, struct err *e);
+int rtnl_del_rule(struct nl *nl, const struct rtnl_addr *from, uint32_t table, struct err *e);
 /* Index of the link that carries a default route, 0 when there is none. */
 int rtnl_default_route(struct nl *nl, unsigned *ret_index, struct err *e);
 

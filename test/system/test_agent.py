@@ -145,6 +145,9 @@ def test_pod_gets_its_rails_and_gives_all_back(node, pod):
     assert [ip["address"] for ip in result["ips"]] == ["10.9.0.1/24", "10.9.0.2/24"]
     inside = {link["ifname"] for link in json.loads(must("ip", "-j", "-n", name, "link"))}
     assert {"net1", "net2"} <= inside
+    rules = must("ip", "-n", name, "rule")
+    assert "from 10.9.0.2 lookup" in rules and "from 10.9.0.1 " not in rules  # two rails, one subnet: the second has its own table
+    assert "dev net2" in must("ip", "-n", name, "route", "get", "10.9.0.9", "from", "10.9.0.2")
     s = node.status()
     assert [r["ifname"] for r in s["attachments"][0]["rails"]] == ["net1", "net2"]
     assert {p["resource"]: p["free"] for p in s["pools"]} == {"openshift.io/rail0": 1, "openshift.io/rail1": 1}
@@ -152,6 +155,7 @@ def test_pod_gets_its_rails_and_gives_all_back(node, pod):
     s = node.status()
     assert s["attachments"] == [] and all(p["free"] == 2 for p in s["pools"])
     assert {"soft0", "soft1", "soft2", "soft3"} <= node.links()
+    assert "10.9.0.2" not in must("ip", "-n", name, "rule")
 
 
 def test_pod_deleted_while_the_agent_is_dead_is_cleaned_at_start(node, pod):
