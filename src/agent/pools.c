@@ -256,8 +256,7 @@ static const char *holder(struct arena *a, yyjson_mut_val *attachments, const st
 
 		yyjson_mut_arr_iter_init(yyjson_mut_obj_get(at, "rails"), &j);
 		while ((rail = yyjson_mut_arr_iter_next(&j))) {
-			const char *vf = *d->pci ? yyjson_mut_get_str(yyjson_mut_obj_get(rail, "vf")) :
-				yyjson_mut_get_str(yyjson_mut_obj_get(yyjson_mut_obj_get(rail, "found"), "netdev"));
+			const char *vf = yyjson_mut_get_str(yyjson_mut_obj_get(rail, *d->pci ? "vf" : "hostIfname"));
 
 			if (vf && !strcmp(vf, *d->pci ? d->pci : d->netdev))
 				return arena_printf(a, "%s/%s", yyjson_mut_get_str(yyjson_mut_obj_get(pod, "namespace")),
