@@ -205,9 +205,9 @@ yyjson_mut_val *attachment_json(yyjson_mut_doc *doc, const struct attachment *at
 
 	yyjson_mut_arr_iter_init(yyjson_mut_obj_get(v, "rails"), &it);
 	while ((rail_v = yyjson_mut_arr_iter_next(&it))) {
-		yyjson_mut_val *found = yyjson_mut_obj_remove_key(rail_v, "found");
+		yyjson_mut_val *kept = yyjson_mut_obj_remove_key(rail_v, "found");
 
-		yyjson_mut_obj_add_val(doc, rail_v, "hostIfname", yyjson_mut_obj_get(found, "netdev"));
+		yyjson_mut_obj_add_val(doc, rail_v, "hostIfname", yyjson_mut_obj_get(kept, "netdev"));
 		yyjson_mut_obj_remove_key(rail_v, "set");
 	}
 	return v;
