@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
+#include "api/operator.h"
 #include "api/policy.h"
 #include "attach/attach.h"
 #include "cmd/manifests.h"
@@ -61,7 +62,7 @@ static int from_files(struct cmd_run *run, struct wanted *w, struct err *e)
 		if (strcmp(kind, "SriovNetworkNodePolicy") == 0) {
 			add_policy(run, w, m[i].object);
 		} else if (strcmp(kind, "SriovNetworkPoolConfig") == 0) {
-			w->rdma_mode = doc_str(yyjson_obj_get(m[i].value, "spec"), "rdmaMode");
+			w->rdma_mode = ((const struct api_pool_config *)m[i].object)->spec->rdma_mode;
 		} else if (strcmp(kind, "Node") == 0 && !w->n_labels) {
 			const struct api_meta *meta = ((const struct api_object *)m[i].object)->meta;
 

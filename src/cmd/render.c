@@ -96,35 +96,22 @@ static const struct api_policy **policies_of(struct render *r, size_t *ret_n)
 	return list;
 }
 
-static yyjson_val **values_of(struct render *r, const char *kind, size_t *ret_n)
-{
-	yyjson_val **list = NULL;
-
-	*ret_n = 0;
-	for (size_t i = 0; i < r->n; i++)
-		if (!strcmp(r->m[i].kind->kind, kind))
-			*(yyjson_val **)arena_push(r->run->arena, &list, ret_n, sizeof(*list)) = r->m[i].value;
-	return list;
-}
-
 /* SriovOperatorConfig default says which nodes the operator has a daemon on; without one, all. */
-static bool has_daemon(const struct api_meta *node, yyjson_val *config)
+static bool has_daemon(const struct api_meta *node, const struct api_operator_config *config)
 {
-	yyjson_val *selector = yyjson_obj_get(yyjson_obj_get(config, "spec"), "configDaemonNodeSelector"), *key, *v;
-	size_t i, max;
+	const struct pair *wanted = config ? config->spec->config_daemon_node_selector : NULL;
+	size_t n = config ? config->spec->n_config_daemon_node_selector : 0;
 
-	if (!config)
-		return true;
-	if (yyjson_obj_size(selector) == 0) {
+	if (config && n == 0) {
 		const char *worker = pairs_get(node->labels, node->n_labels, "node-role.kubernetes.io/worker");
 		const char *os = pairs_get(node->labels, node->n_labels, "kubernetes.io/os");
 
 		return worker && !*worker && os && !strcmp(os, "linux");
 	}
-	yyjson_obj_foreach(selector, i, max, key, v) {
-		const char *value = pairs_get(node->labels, node->n_labels, yyjson_get_str(key));
+	for (size_t i = 0; i < n; i++) {
+		const char *value = pairs_get(node->labels, node->n_labels, wanted[i].key);
 
-		if (!value || !yyjson_is_str(v) || strcmp(value, yyjson_get_str(v)))
+		if (!value || strcmp(value, wanted[i].value))
 			return false;
 	}
 	return true;
@@ -153,14 +140,18 @@ static void drop_keep_until(struct api_meta *meta)
 }
 
 /* Bridges are written when the feature is on; without a configuration, when a policy asks for them. */
-static bool bridges_wanted(yyjson_val *config)
+static bool bridges_wanted(const struct api_operator_config *config)
 {
-	yyjson_val *gates = yyjson_obj_get(yyjson_obj_get(config, "spec"), "featureGates");
-
-	return !config || doc_bool(gates, "manageSoftwareBridges", false);
+	if (!config)
+		return true;
+	for (size_t i = 0; i < config->spec->n_feature_gates; i++)
+		if (!strcmp(config->spec->feature_gates[i].key, "manageSoftwareBridges"))
+			return config->spec->feature_gates[i].value;
+	return false;
 }
 
-static void render_state(struct render *r, const struct manifest *m, const struct api_policy **policies, size_t n, yyjson_val *config)
+static void render_state(struct render *r, const struct manifest *m, const struct api_policy **policies, size_t n,
+			 const struct api_operator_config *config)
 {
 	struct arena *a = r->run->arena;
 	const struct api_meta *node = ((const struct api_object *)m->object)->meta;
@@ -169,7 +160,8 @@ static void render_state(struct render *r, const struct manifest *m, const struc
 	struct merge_result merged;
 	const char *mode = NULL;
 	size_t n_pools;
-	yyjson_val **pools = values_of(r, "SriovNetworkPoolConfig", &n_pools);
+	const struct api_pool_config **pools =
+		(const struct api_pool_config **)manifests_of(a, r->m, r->n, "SriovNetworkPoolConfig", &n_pools);
 	struct err e;
 
 	if (pool_rdma_mode(pools, n_pools, node->labels, node->n_labels, &mode, &e) < 0)
@@ -201,7 +193,8 @@ static void render_states(struct render *r)
 {
 	size_t n, n_configs;
 	const struct api_policy **policies = policies_of(r, &n);
-	yyjson_val **configs = values_of(r, "SriovOperatorConfig", &n_configs), *config = n_configs ? configs[0] : NULL;
+	const void **configs = manifests_of(r->run->arena, r->m, r->n, "SriovOperatorConfig", &n_configs);
+	const struct api_operator_config *config = n_configs ? configs[0] : NULL;
 	size_t nodes = 0;
 
 	for (size_t i = 0; i < r->n; i++) {

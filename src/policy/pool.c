@@ -3,66 +3,59 @@
 
 #include "policy/pool.h"
 
-static bool in_values(yyjson_val *values, const char *value)
+static bool in_values(const struct api_requirement *r, const char *value)
 {
-	yyjson_val *v;
-	size_t i, max;
-
-	yyjson_arr_foreach(values, i, max, v)
-		if (yyjson_is_str(v) && !strcmp(yyjson_get_str(v), value))
+	for (size_t i = 0; i < r->n_values; i++)
+		if (!strcmp(r->values[i], value))
 			return true;
 	return false;
 }
 
-static bool holds(yyjson_val *expression, const struct pair *labels, size_t n_labels)
+static bool holds(const struct api_requirement *r, const struct pair *labels, size_t n_labels)
 {
-	const char *key = doc_str(expression, "key"), *op = doc_str(expression, "operator");
-	const char *value = key ? pairs_get(labels, n_labels, key) : NULL;
-	yyjson_val *values = yyjson_obj_get(expression, "values");
+	const char *value = pairs_get(labels, n_labels, r->key);
 
-	if (!key || !op)
-		return false;
-	if (!strcmp(op, "Exists"))
+	if (!strcmp(r->operator, "Exists"))
 		return value;
-	if (!strcmp(op, "DoesNotExist"))
+	if (!strcmp(r->operator, "DoesNotExist"))
 		return !value;
-	if (!strcmp(op, "In"))
-		return value && in_values(values, value);
-	return !strcmp(op, "NotIn") && !(value && in_values(values, value));
+	if (!strcmp(r->operator, "In"))
+		return value && in_values(r, value);
+	return !strcmp(r->operator, "NotIn") && !(value && in_values(r, value));
 }
 
-bool pool_selects(yyjson_val *selector, const struct pair *labels, size_t n_labels)
+bool pool_selects(const struct api_label_selector *s, const struct pair *labels, size_t n_labels)
 {
-	yyjson_val *key, *v;
-	size_t i, max;
+	for (size_t i = 0; s && i < s->n_match_labels; i++) {
+		const char *value = pairs_get(labels, n_labels, s->match_labels[i].key);
 
-	yyjson_obj_foreach(yyjson_obj_get(selector, "matchLabels"), i, max, key, v) {
-		const char *value = pairs_get(labels, n_labels, yyjson_get_str(key));
-
-		if (!value || !yyjson_is_str(v) || strcmp(value, yyjson_get_str(v)))
+		if (!value || strcmp(value, s->match_labels[i].value))
 			return false;
 	}
-	yyjson_arr_foreach(yyjson_obj_get(selector, "matchExpressions"), i, max, v)
-		if (!holds(v, labels, n_labels))
+	for (size_t i = 0; s && i < s->n_match_expressions; i++)
+		if (!holds(&s->match_expressions[i], labels, n_labels))
 			return false;
 	return true;
 }
 
-int pool_rdma_mode(yyjson_val **pools, size_t n, const struct pair *labels, size_t n_labels, const char **ret, struct err *e)
+int pool_rdma_mode(const struct api_pool_config **pools, size_t n, const struct pair *labels,
+		   size_t n_labels, const char **ret, struct err *e)
 {
-	yyjson_val *found = NULL;
+	const struct api_pool_config *found = NULL;
 
 	for (size_t i = 0; i < n; i++) {
-		yyjson_val *spec = yyjson_obj_get(pools[i], "spec");
-		const char *offload = doc_str(yyjson_obj_get(spec, "ovsHardwareOffloadConfig"), "name");
+		const struct api_pool_config_spec *spec = pools[i]->spec;
+		const char *offload = spec->ovs_hardware_offload ? spec->ovs_hardware_offload->name : NULL;
 
-		if ((offload && *offload) || !pool_selects(yyjson_obj_get(spec, "nodeSelector"), labels, n_labels))
+		if ((offload && *offload) || !pool_selects(spec->node_selector, labels, n_labels))
 			continue;
 		if (found)
-			return err_set(e, -EEXIST, "two pools select the node, %s and %s, so that neither counts: narrow one's nodeSelector",
-				       doc_str(yyjson_obj_get(found, "metadata"), "name"), doc_str(yyjson_obj_get(pools[i], "metadata"), "name"));
+			return err_set(e, -EEXIST,
+				       "two pools select the node, %s and %s, so that neither counts: "
+				       "narrow one's nodeSelector",
+				       found->object.meta->name, pools[i]->object.meta->name);
 		found = pools[i];
 	}
-	*ret = doc_str(yyjson_obj_get(found, "spec"), "rdmaMode");
+	*ret = found ? found->spec->rdma_mode : NULL;
 	return 0;
 }

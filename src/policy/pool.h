@@ -3,15 +3,16 @@
 #ifndef KVRAIL_POLICY_POOL_H
 #define KVRAIL_POLICY_POOL_H
 
-#include "api/meta.h"
+#include "api/operator.h"
 
-/* A LabelSelector (matchLabels and matchExpressions, all of which must hold); NULL or {} matches every node. */
-bool pool_selects(yyjson_val *selector, const struct pair *labels, size_t n_labels);
+/* All labels and all expressions must hold; NULL or one that asks for nothing matches every node. */
+bool pool_selects(const struct api_label_selector *selector, const struct pair *labels, size_t n_labels);
 
 /*
  * The rdmaMode that the node's pool asks for, NULL when it has none. A node is of one pool: of two
- * that select it none counts, and -EEXIST says which they are. @pools are whole objects as JSON.
+ * that select it none counts, and -EEXIST says which they are.
  */
-int pool_rdma_mode(yyjson_val **pools, size_t n, const struct pair *labels, size_t n_labels, const char **ret, struct err *e);
+int pool_rdma_mode(const struct api_pool_config **pools, size_t n, const struct pair *labels,
+		   size_t n_labels, const char **ret, struct err *e);
 
 #endif

@@ -96,6 +96,32 @@ def test_a_node_without_state_and_a_pool(tmp_path):
     assert state["spec"] == {"bridges": {}, "system": {}}
 
 
+OPERATOR = """
+apiVersion: sriovnetwork.openshift.io/v1
+kind: %s
+metadata: {name: default, namespace: operator}
+spec: %s
+"""
+
+
+def test_the_operators_configuration_says_which_nodes_it_serves(tmp_path):
+    served = OPERATOR % ("SriovOperatorConfig", "{configDaemonNodeSelector: {role: gpu}}")
+    r = render(tmp_path, NODE, served)
+    assert [o["metadata"]["name"] for o in json.loads(r.stdout)] == ["n1"]
+    for spec in "{configDaemonNodeSelector: {role: cpu}}", "{}":  # {}: workers only, by their label
+        r = render(tmp_path, NODE, OPERATOR % ("SriovOperatorConfig", spec))
+        assert json.loads(r.stdout) == [] and "configDaemonNodeSelector leaves this node out" in r.stderr
+
+
+def test_the_pool_of_a_node_gives_its_rdma_mode(tmp_path):
+    pool = OPERATOR % ("SriovNetworkPoolConfig", "{rdmaMode: exclusive, nodeSelector: {matchExpressions: "
+                       "[{key: role, operator: In, values: [gpu]}]}}")
+    (state,) = json.loads(render(tmp_path, NODE, pool).stdout)
+    assert state["spec"]["system"] == {"rdmaMode": "exclusive"}
+    (state,) = json.loads(render(tmp_path, NODE, pool.replace("[gpu]", "[cpu]")).stdout)
+    assert state["spec"]["system"] == {}
+
+
 @pytest.mark.parametrize("bad,words", [
     (NETWORK.replace('"type": "rdma"', '"type": rdma'), "0.yaml:8: SriovNetwork rail: spec.metaPlugins"),
     (NETWORK.replace("resourceName", "resourcename"), "0.yaml:6: "),

@@ -292,23 +292,24 @@ static void rules_about_nodes_have_the_webhooks_words(void **state)
 	assert_string_equal(said_on_node(policy("a", COMMON "resourceName: r, numVfs: 4, nicSelector: {vendor: 15b3}")), "");
 }
 
-static yyjson_val *json(const char *text)
+static const struct api_pool_config *pool(const char *name, const char *spec)
 {
-	yyjson_val *v = NULL;
+	struct decoded d[1];
 
-	assert_int_equal(doc_parse_json(arena, "test", text, strlen(text), DOC_SIZE_MAX, &v, NULL), 0);
-	return v;
+	decode(arena, arena_printf(arena, "{apiVersion: sriovnetwork.openshift.io/v1, kind: SriovNetworkPoolConfig,"
+				   " metadata: {name: %s}, spec: %s}\n", name, spec), d, 1);
+	return d[0].object;
 }
 
 static void a_node_is_of_one_pool(void **state)
 {
 	static const struct pair labels[] = { { "role", "gpu" }, { "zone", "a" } };
-	yyjson_val *pools[] = {
-		json("{\"metadata\":{\"name\":\"one\"},\"spec\":{\"rdmaMode\":\"exclusive\",\"nodeSelector\":{\"matchLabels\":{\"role\":\"gpu\"},"
-		     "\"matchExpressions\":[{\"key\":\"zone\",\"operator\":\"NotIn\",\"values\":[\"b\"]},{\"key\":\"x\",\"operator\":\"DoesNotExist\"}]}}}"),
-		json("{\"metadata\":{\"name\":\"offload\"},\"spec\":{\"ovsHardwareOffloadConfig\":{\"name\":\"m\"}}}"),
-		json("{\"metadata\":{\"name\":\"other\"},\"spec\":{\"nodeSelector\":{\"matchExpressions\":[{\"key\":\"zone\",\"operator\":\"In\",\"values\":[\"c\"]}]}}}"),
-		json("{\"metadata\":{\"name\":\"all\"},\"spec\":{\"rdmaMode\":\"shared\"}}"),
+	const struct api_pool_config *pools[] = {
+		pool("one", "{rdmaMode: exclusive, nodeSelector: {matchLabels: {role: gpu}, matchExpressions: ["
+			    "{key: zone, operator: NotIn, values: [b]}, {key: x, operator: DoesNotExist}]}}"),
+		pool("offload", "{ovsHardwareOffloadConfig: {name: m}}"),
+		pool("other", "{nodeSelector: {matchExpressions: [{key: zone, operator: In, values: [c]}]}}"),
+		pool("all", "{rdmaMode: shared}"),
 	};
 	const char *mode = NULL;
 	struct err e = { 0 };
