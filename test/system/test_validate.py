@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kvrail validate: 0, or each mistake with file, line, field and value on stderr."""
+import os
+import pathlib
+import subprocess
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+KVRAIL = ROOT / os.environ.get("KVRAIL_BUILD", "build-asan") / "kvrail"
+
+POLICY = """apiVersion: sriovnetwork.openshift.io/v1
+kind: SriovNetworkNodePolicy
+metadata: {name: %s}
+spec:
+  resourceName: %s
+  nodeSelector: {role: gpu}
+  numVfs: %d
+  nicSelector: {pfNames: [%s]}
+---
+"""
+
+NODE = """apiVersion: v1
+kind: Node
+metadata: {name: n1, labels: {role: %s}}
+---
+apiVersion: sriovnetwork.openshift.io/v1
+kind: SriovNetworkNodeState
+metadata: {name: n1}
+status: {interfaces: [{name: p2, pciAddress: '0000:5c:00.0', vendor: '8086', deviceID: '1592', totalvfs: 8}]}
+"""
+
+
+def validate(text, *options):
+    return subprocess.run([str(KVRAIL), "validate", *options, "-f", "-"], input=text, capture_output=True, text=True, timeout=60)
+
+
+def test_our_example_is_valid_strictly():
+    r = subprocess.run([str(KVRAIL), "validate", "--strict", "-f", str(ROOT / "docs/examples/network-roce.yaml")],
+                       capture_output=True, text=True, timeout=60)
+    assert r.returncode == 0 and r.stderr == "" and r.stdout.endswith("objects are valid\n")
+
+
+def test_a_policy_is_held_to_the_ports_of_the_nodes_it_selects():
+    assert validate(POLICY % ("a", "rail", 8, "p2") + NODE % "gpu").returncode == 0
+    r = validate(POLICY % ("a", "rail", 9, "p2") + NODE % "gpu")
+    assert r.returncode == 1 and "numVfs(9) in CR a exceed the maximum allowed value(8) interface(p2)" in r.stderr
+    r = validate(POLICY % ("a", "rail", 9, "p2") + NODE % "cpu")
+    assert r.returncode == 1 and "no matched node is selected by the nodeSelector in CR a" in r.stderr
+    assert validate(POLICY % ("a", "rail", 9, "p2")).returncode == 0  # no node in the input: nothing to hold it to
+
+
+def test_policies_are_held_to_each_other():
+    r = validate(POLICY % ("a", "one", 8, "p2#0-3") + POLICY % ("b", "two", 8, "p2#3-7"))
+    assert r.returncode == 1 and "VF index range" in r.stderr
+
+
+def test_each_mistake_has_its_line_and_warnings_count_when_strict():
+    r = validate(POLICY % ("a", "rail", -1, "p2"))
+    assert r.returncode == 1 and "stdin:7: SriovNetworkNodePolicy a: spec.numVfs: " in r.stderr
+    unknown = (POLICY % ("a", "rail", 4, "p2")).replace("  numVfs", "  numVfss: 4\n  numVfs")
+    r = validate(unknown)
+    assert r.returncode == 0 and "stdin:7: warning: " in r.stderr and "spec.numVfss" in r.stderr
+    r = validate(unknown, "--strict")
+    assert r.returncode == 1 and "spec.numVfss" in r.stderr and "warning" not in r.stderr
