@@ -28,6 +28,8 @@ static int decode(struct arena *a, const struct store_object *o, const struct ap
 	if (r < 0)
 		return err_wrap(e, r, "%s %s/%s", o->kind, o->namespace, o->name);
 	r = api_decode_value(a, v, kind, ret, &c);
+	if (r == 0 && (*kind)->namespaced) /* where the store has it: a manifest need not say */
+		((struct api_object *)*ret)->meta->namespace = o->namespace;
 	for (size_t i = 0; r < 0 && i < c.n; i++)
 		if (!c.v[i].warning)
 			return err_set(e, r, "%s %s/%s: %s: %s", o->kind, o->namespace, o->name, c.v[i].path, c.v[i].text);

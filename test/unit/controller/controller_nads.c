@@ -94,6 +94,21 @@ static void network_brings_its_nad_and_takes_it_along(void **state)
 	assert_null(out[0].json);
 }
 
+static void network_without_namespace_is_where_the_store_has_it(void **state)
+{
+	struct env *env = *state;
+	struct store_object net = network(env->a, "roce", "llm"), *out;
+	struct err e = { 0 };
+	size_t n;
+
+	net.json = "{\"apiVersion\":\"sriovnetwork.openshift.io/v1\",\"kind\":\"SriovNetwork\",\"metadata\":{\"name\":\"roce\","
+		   "\"uid\":\"u\"},\"spec\":{\"resourceName\":\"r\"}}";
+	assert_int_equal(nads(env, &net, 1, true, &out, &n, &e), 0);
+	assert_int_equal(n, 1);
+	assert_string_equal(out[0].namespace, "ops");
+	assert_non_null(strstr(out[0].json, "\"ops\""));
+}
+
 static void moved_network_leaves_no_nad_behind(void **state)
 {
 	struct env *env = *state;
@@ -160,6 +175,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(network_brings_its_nad_and_takes_it_along, setup, teardown),
+		cmocka_unit_test_setup_teardown(network_without_namespace_is_where_the_store_has_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(moved_network_leaves_no_nad_behind, setup, teardown),
 		cmocka_unit_test_setup_teardown(somebody_elses_nad_is_left_alone, setup, teardown),
 		cmocka_unit_test_setup_teardown(two_networks_for_one_nad_are_refused, setup, teardown),
