@@ -1,13 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""kvrail-cni VERSION, whole process, against an empty static C program: bench/shim/run.py BUILD"""
+"""kvrail-cni VERSION, whole process, against an empty static C program."""
 import os
 import pathlib
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
+
+from rows import BUILD, row
 
 ROUNDS = 600
 
@@ -42,7 +43,7 @@ def once(program, env):
 
 
 def main():
-    shim = str(pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "build").resolve() / "kvrail-cni")
+    shim = str(BUILD / "kvrail-cni")
     env = {"CNI_COMMAND": "VERSION"}
     with tempfile.TemporaryDirectory() as folder:
         empty = compile_static(folder, "empty", "int main(void) { return 0; }")
@@ -53,10 +54,10 @@ def main():
                 times[program].append(once(program, env))
         median = {p: statistics.median(t) for p, t in times.items()}
         rss = int(subprocess.run([measure, shim], env=env, capture_output=True, text=True, check=True).stdout)
-    print("| what | reach | here |\n| --- | --- | --- |")
-    print(f"| `kvrail-cni` VERSION against an empty static program | <= 1.5x | {median[shim] / median[empty]:.2f}x"
-          f" ({median[shim]:.0f} / {median[empty]:.0f} us) |")
-    print(f"| its resident memory | < 1 MiB | {rss} KiB |")
+    ratio = median[shim] / median[empty]
+    row("kvrail-cni VERSION, whole process, against an empty static program",
+        f"{ratio:.2f}x ({median[shim]:.0f} / {median[empty]:.0f} us)", "<= 1.5x", ratio <= 1.5)
+    row("its resident memory", f"{rss} KiB", "< 1 MiB", rss < 1024)
 
 
 main()

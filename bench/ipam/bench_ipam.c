@@ -90,11 +90,16 @@ static void once(struct store *s, const struct ipam_conf *conf, int round, struc
 	t->release[round - WARM] = clock_ns() - middle;
 }
 
-static void row(const char *where, const char *what, uint64_t *empty, uint64_t *full)
+/* As bench/run collects them. */
+static void row(const char *where, const char *what, double reach, uint64_t *empty, uint64_t *full)
 {
 	double e = median_us(empty), f = median_us(full);
 
-	printf("%-10s %-9s %12.1f %12.1f %8.2f\n", where, what, e, f, f / e);
+	printf("IPAM, %s, %d leases against none, store %s | %.2fx (%.0f / %.0f us) | ", what, LEASES, where, f / e, f, e);
+	if (reach > 0)
+		printf("<= %.1fx | %s\n", reach, f / e <= reach ? "reached" : "MISSED");
+	else
+		puts("- | -");
 }
 
 static void measure(const char *where, const char *parent, const struct ipam_conf *conf)
@@ -104,7 +109,7 @@ static void measure(const char *where, const char *parent, const struct ipam_con
 	struct store *se, *sf;
 
 	if (!mkdtemp(dir)) {
-		printf("%-10s skipped: %s cannot be written\n", where, parent);
+		printf("IPAM, store %s | - | <= 1.2x | skipped: %s cannot be written\n", where, parent);
 		return;
 	}
 	se = open_store(dir, "empty.db");
@@ -114,8 +119,8 @@ static void measure(const char *where, const char *parent, const struct ipam_con
 		once(se, conf, i, &empty);
 		once(sf, conf, i, &full);
 	}
-	row(where, "allocate", empty.allocate, full.allocate);
-	row(where, "release", empty.release, full.release);
+	row(where, "allocate", 1.2, empty.allocate, full.allocate);
+	row(where, "release", 0, empty.release, full.release);
 	store_close(se);
 	store_close(sf);
 	if (system(arena_printf(arena, "rm -rf %s", dir)))
@@ -132,9 +137,8 @@ int main(void)
 	arena = arena_new();
 	if (doc_parse_json(arena, "ipam", text, strlen(text), sizeof(text), &ipam, &e) < 0 || ipam_conf_parse(arena, ipam, &conf, &e) < 0)
 		die("configuration", &e);
-	printf("%-10s %-9s %12s %12s %8s\n", "store on", "", "empty us", "60,000 us", "ratio");
-	measure("disk", getenv("TMPDIR") ? getenv("TMPDIR") : "/var/tmp", &conf);
-	measure("memory", "/dev/shm", &conf);
+	measure("on disk", getenv("TMPDIR") ? getenv("TMPDIR") : "/var/tmp", &conf);
+	measure("in memory", "/dev/shm", &conf);
 	arena_free(arena);
 	return 0;
 }
