@@ -61,6 +61,7 @@ def main():
         subprocess.run(["ip", "netns", "add", ns], check=True)
     try:
         subprocess.run(["ip", "-n", HOST, "link", "add", "soft0", "type", "veth", "peer", "name", "soft0-peer"], check=True)
+        subprocess.run(["ip", "-n", HOST, "link", "set", "soft0-peer", "up"], check=True)  # carrier: ADD waits for it a while
         with tempfile.TemporaryDirectory() as dir:
             sock = f"{dir}/agent.sock"
             agent = subprocess.Popen(["ip", "netns", "exec", HOST, BUILD / "kvrail", "agent", "--standalone", "--state", f"{dir}/state",
