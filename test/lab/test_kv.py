@@ -134,8 +134,10 @@ def test_each_fault_is_one_clear_error(nodes, fault, text):
 def test_link_lost_during_a_transfer_ends_with_the_rail_named(nodes):
     prefill, decode = nodes
     with Prefill(prefill, "-t 2048", "--rails 10.0.132.1,10.0.133.1"):
+        before = rails.counter(decode, NETNS, "rxe_net2", "rcvd_pkts")
         p = decode.spawn(f"ip netns exec {NETNS} kvrail-kv pull -n 1000 --require-rdma --checksum off 10.0.132.1", env=SECRET)
-        decode.wait_for(f"[ $(ip netns exec {NETNS} cat /sys/class/infiniband/rxe_net2/ports/1/hw_counters/rcvd_pkts) -gt 5000 ]", timeout=60)
+        decode.wait_for(f"[ $(ip netns exec {NETNS} cat /sys/class/infiniband/rxe_net2/ports/1/hw_counters/rcvd_pkts) -gt {before + 2000} ]",
+                        timeout=60)
         prefill.sh(f"ip -n {NETNS} link set net2 down")
         start = time.time()
         r = p.wait(120)
@@ -148,8 +150,8 @@ def test_prefill_killed_during_a_transfer_is_noticed_at_once(nodes):
     prefill, decode = nodes
     prefill.wait_for(f"ip netns exec {NETNS} ping -c 1 -W 1 10.0.133.2", timeout=30)
     server = Prefill(prefill, "-t 2048").process
-    p = decode.spawn(f"ip netns exec {NETNS} kvrail-kv pull -n 1000 --require-rdma --checksum off 10.0.132.1", env=SECRET)
     before = rails.counter(decode, NETNS, "rxe_net1", "rcvd_pkts")
+    p = decode.spawn(f"ip netns exec {NETNS} kvrail-kv pull -n 1000 --require-rdma --checksum off 10.0.132.1", env=SECRET)
     decode.wait_for(f"[ $(ip netns exec {NETNS} cat /sys/class/infiniband/rxe_net1/ports/1/hw_counters/rcvd_pkts) -gt {before + 2000} ]",
                     timeout=60)
     server.signal(9)
