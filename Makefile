@@ -22,9 +22,11 @@ $(ASAN)/build.ninja:
 	@meson setup $(ASAN) -Db_sanitize=address,undefined -Db_lundef=false >$(ASAN).log 2>&1 || { cat $(ASAN).log; exit 1; }; rm -f $(ASAN).log
 
 build: $(BUILD)/build.ninja ## build/kvrail, build/kvrail-cni, build/kvrail-kv
+	@echo "build: compiling into $(BUILD)"
 	@ninja -C $(BUILD) --quiet
 
 asan: $(ASAN)/build.ninja
+	@echo "build: compiling with AddressSanitizer and UBSan into $(ASAN)"
 	@ninja -C $(ASAN) --quiet
 
 demo: deps build ## the whole story on two emulated nodes, with progress (no special hardware, no root after deps)
