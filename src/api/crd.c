@@ -50,7 +50,8 @@ yyjson_mut_val *api_crd(const struct api_kind *k, yyjson_mut_doc *doc)
 	yyjson_mut_obj_add_true(doc, version, "served");
 	yyjson_mut_obj_add_true(doc, version, "storage");
 	if (k->status_path)
-		yyjson_mut_obj_add_obj(doc, yyjson_mut_obj_add_obj(doc, version, "subresources"), k->status_path);
+		yyjson_mut_obj_add_obj(doc, yyjson_mut_obj_add_obj(doc, version, "subresources"),
+				       k->status_path);
 	if (k->columns)
 		yyjson_mut_obj_add_val(doc, version, "additionalPrinterColumns", k->columns(doc));
 	schema = yyjson_mut_obj_add_obj(doc, version, "schema");

@@ -30,7 +30,8 @@ static void check_meta(const struct api_meta *m, struct complaints *c)
 		complain(c, false, "metadata.name", "is missing");
 	else if (!is_name(m->name))
 		complain(c, false, "metadata.name",
-			 "\"%.60s\" is no name: lower case letters, digits, '-' and '.', a letter or digit at both ends", m->name);
+			 "\"%.60s\" is no name: lower case letters, digits, '-' and '.', a letter or digit at both ends",
+			 m->name);
 }
 
 /* metadata and most specs are there even when the input had none, so that nobody need test for NULL. */
@@ -64,7 +65,8 @@ static int identify(yyjson_val *v, const struct api_kind **ret, struct complaint
 		return -ENOTSUP;
 	slash = strchr(version, '/');
 	if (strcmp(slash ? slash + 1 : version, k->version)) {
-		complain(c, false, "apiVersion", "\"%.60s\" is not %s%s%s", version, k->group, *k->group ? "/" : "", k->version);
+		complain(c, false, "apiVersion", "\"%.60s\" is not %s%s%s", version, k->group,
+			 *k->group ? "/" : "", k->version);
 		return -EINVAL;
 	}
 	*ret = k;

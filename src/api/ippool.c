@@ -85,7 +85,8 @@ static bool is_cidr(const char *s, uint64_t *ret_prefix, uint64_t *ret_most)
 		return false;
 	memcpy(address, s, (size_t)(slash - s));
 	*ret_most = strchr(address, ':') ? 128 : 32;
-	return inet_pton(*ret_most == 128 ? AF_INET6 : AF_INET, address, raw) == 1 && parse_u64(slash + 1, 10, 0, *ret_most, ret_prefix) == 0;
+	return inet_pton(*ret_most == 128 ? AF_INET6 : AF_INET, address, raw) == 1 &&
+	       parse_u64(slash + 1, 10, 0, *ret_most, ret_prefix) == 0;
 }
 
 void api_ip_pool_validate(const void *object, struct complaints *c)
@@ -94,7 +95,8 @@ void api_ip_pool_validate(const void *object, struct complaints *c)
 	uint64_t prefix, most;
 
 	if (!is_cidr(s->range, &prefix, &most))
-		complain(c, false, "spec.range", "\"%.60s\" is no CIDR such as \"10.0.132.0/24\"", s->range ? s->range : "");
+		complain(c, false, "spec.range", "\"%.60s\" is no CIDR such as \"10.0.132.0/24\"",
+			 s->range ? s->range : "");
 	for (size_t i = 0; i < s->n_allocations; i++) {
 		const char *key = s->allocations[i].key;
 
@@ -111,8 +113,10 @@ void api_slice_pool_validate(const void *object, struct complaints *c)
 	uint64_t prefix, most, length;
 
 	if (!is_cidr(s->range, &prefix, &most))
-		complain(c, false, "spec.range", "\"%.60s\" is no CIDR such as \"10.0.0.0/16\"", s->range ? s->range : "");
+		complain(c, false, "spec.range", "\"%.60s\" is no CIDR such as \"10.0.0.0/16\"",
+			 s->range ? s->range : "");
 	else if (parse_u64(size + (*size == '/'), 10, prefix, most, &length) < 0)
-		complain(c, false, "spec.sliceSize", "\"%.40s\" is no prefix length from %llu (all of the range) to %llu", size,
+		complain(c, false, "spec.sliceSize",
+			 "\"%.40s\" is no prefix length from %llu (all of the range) to %llu", size,
 			 (unsigned long long)prefix, (unsigned long long)most);
 }

@@ -13,7 +13,8 @@
 #define SRIOV_GROUP "sriovnetwork.openshift.io"
 #define WHEREABOUTS_GROUP "whereabouts.cni.cncf.io"
 
-static void add_column(yyjson_mut_doc *doc, yyjson_mut_val *columns, const char *name, const char *type, const char *path)
+static void add_column(yyjson_mut_doc *doc, yyjson_mut_val *columns, const char *name,
+		       const char *type, const char *path)
 {
 	yyjson_mut_val *c = yyjson_mut_arr_add_obj(doc, columns);
 
@@ -36,8 +37,10 @@ static yyjson_mut_val *nodestate_columns(yyjson_mut_doc *doc)
 	yyjson_mut_val *columns = yyjson_mut_arr(doc);
 
 	add_column(doc, columns, "Sync Status", "string", ".status.syncStatus");
-	add_column(doc, columns, "Desired Sync State", "string", ".metadata.annotations.sriovnetwork\\.openshift\\.io/desired-state");
-	add_column(doc, columns, "Current Sync State", "string", ".metadata.annotations.sriovnetwork\\.openshift\\.io/current-state");
+	add_column(doc, columns, "Desired Sync State", "string",
+		   ".metadata.annotations.sriovnetwork\\.openshift\\.io/desired-state");
+	add_column(doc, columns, "Current Sync State", "string",
+		   ".metadata.annotations.sriovnetwork\\.openshift\\.io/current-state");
 	add_column(doc, columns, "Age", "date", ".metadata.creationTimestamp");
 	return columns;
 }
@@ -122,7 +125,8 @@ static bool is_short_name(const struct api_kind *k, const char *name)
 const struct api_kind *api_kind_named(const char *name)
 {
 	for (const struct api_kind *k = api_kinds; k->kind; k++)
-		if (!strcasecmp(k->kind, name) || !strcasecmp(k->plural, name) || !strcasecmp(k->singular, name) || is_short_name(k, name))
+		if (!strcasecmp(k->kind, name) || !strcasecmp(k->plural, name) ||
+		    !strcasecmp(k->singular, name) || is_short_name(k, name))
 			return k;
 	return NULL;
 }

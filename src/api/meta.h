@@ -7,7 +7,8 @@
 
 struct api_meta {
 	struct object obj;
-	const char *name, *generate_name, *namespace, *uid, *resource_version, *creation_timestamp, *deletion_timestamp;
+	const char *name, *generate_name, *namespace, *uid, *resource_version, *creation_timestamp,
+		*deletion_timestamp;
 	int64_t generation;
 	struct pair *labels;
 	size_t n_labels;

@@ -20,7 +20,8 @@ static bool is_blank(const char *s)
 }
 
 /* The text as a value; a complaint and NULL when it is none. */
-static yyjson_val *json_text(const char *path, const char *name, const char *text, const char *wanted, struct complaints *c)
+static yyjson_val *json_text(const char *path, const char *name, const char *text,
+			     const char *wanted, struct complaints *c)
 {
 	yyjson_val *v;
 	struct err e;
@@ -45,7 +46,8 @@ static void check_plugin_type(const char *path, const char *what, yyjson_val *pl
 
 static void check_capabilities(const char *text, struct complaints *c)
 {
-	const char *path = "spec.capabilities", *wanted = "a JSON object with boolean values, e.g. '{\"mac\": true}'";
+	const char *path = "spec.capabilities",
+		   *wanted = "a JSON object with boolean values, e.g. '{\"mac\": true}'";
 	yyjson_val *v, *key, *val;
 	size_t i, max;
 
@@ -56,10 +58,9 @@ static void check_capabilities(const char *text, struct complaints *c)
 		return;
 	if (!yyjson_is_obj(v))
 		complain(c, false, path, "capabilities must be %s", wanted);
-	yyjson_obj_foreach(v, i, max, key, val)
-		if (!yyjson_is_bool(val))
-			complain(c, false, path, "capabilities must be %s: \"%.60s\" is %.60s", wanted, yyjson_get_str(key),
-				 doc_to_json(c->arena, val, false));
+	yyjson_obj_foreach(v, i, max, key, val) if (!yyjson_is_bool(val))
+		complain(c, false, path, "capabilities must be %s: \"%.60s\" is %.60s", wanted,
+			 yyjson_get_str(key), doc_to_json(c->arena, val, false));
 }
 
 static void check_ipam(const char *text, struct complaints *c)
@@ -87,12 +88,14 @@ static void check_meta_plugins(const char *text, struct complaints *c)
 
 	if (!is_given(text) || is_blank(text))
 		return;
-	v = json_text(path, "metaPlugins", arena_printf(c->arena, "[%s]", text), "one or more JSON plugin objects", c);
+	v = json_text(path, "metaPlugins", arena_printf(c->arena, "[%s]", text),
+		      "one or more JSON plugin objects", c);
 	if (!v)
 		return;
 	yyjson_arr_foreach(v, i, max, item) {
 		if (!yyjson_is_obj(item))
-			complain(c, false, path, "metaPlugins must be one or more JSON plugin objects, and no list around them");
+			complain(c, false, path,
+				 "metaPlugins must be one or more JSON plugin objects, and no list around them");
 		else
 			check_plugin_type(path, arena_printf(c->arena, "metaPlugins[%zu]", i), item, c);
 	}
@@ -113,9 +116,11 @@ static void check_common(const struct api_network *n, struct complaints *c)
 static void warn_ahead(const struct api_network_spec *s, struct complaints *c)
 {
 	if (s->vlan_qos && !s->vlan)
-		complain(c, true, "spec.vlanQoS", "%lld has no effect without a vlan: set spec.vlan", (long long)s->vlan_qos);
+		complain(c, true, "spec.vlanQoS",
+			 "%lld has no effect without a vlan: set spec.vlan", (long long)s->vlan_qos);
 	if (is_given(s->vlan_proto) && strcasecmp(s->vlan_proto, "802.1q") && !s->vlan)
-		complain(c, true, "spec.vlanProto", "%s has no effect without a vlan: set spec.vlan", s->vlan_proto);
+		complain(c, true, "spec.vlanProto",
+			 "%s has no effect without a vlan: set spec.vlan", s->vlan_proto);
 	if (s->min_tx_rate && s->max_tx_rate && *s->max_tx_rate && *s->min_tx_rate > *s->max_tx_rate)
 		complain(c, true, "spec.minTxRate", "%lld is above maxTxRate %lld: no card will take it",
 			 (long long)*s->min_tx_rate, (long long)*s->max_tx_rate);
@@ -140,9 +145,11 @@ static void check_trunk(const struct api_network_spec *s, struct complaints *c)
 		if (!t->id && !t->min_id && !t->max_id)
 			complain(c, false, path, "names no VLAN: set id, or minID and maxID");
 		else if (!t->min_id != !t->max_id)
-			complain(c, false, path, "%s is missing: a range has both ends", t->min_id ? "maxID" : "minID");
+			complain(c, false, path, "%s is missing: a range has both ends",
+				 t->min_id ? "maxID" : "minID");
 		else if (t->min_id && *t->min_id > *t->max_id)
-			complain(c, false, path, "minID %lld is above maxID %lld", (long long)*t->min_id, (long long)*t->max_id);
+			complain(c, false, path, "minID %lld is above maxID %lld",
+				 (long long)*t->min_id, (long long)*t->max_id);
 	}
 }
 
@@ -154,11 +161,15 @@ void api_ovs_network_validate(const void *object, struct complaints *c)
 	check_common(n, c);
 	check_trunk(n->spec, c);
 	if (is_given(bridge) && !parse_is_ifname(bridge))
-		complain(c, false, "spec.bridge", "\"%.40s\" is no interface name: at most 15 characters, no '/', ':' or space", bridge);
+		complain(c, false, "spec.bridge",
+			 "\"%.40s\" is no interface name: at most 15 characters, no '/', ':' or space",
+			 bridge);
 	if (is_given(type) && (strlen(type) > 32 || strpbrk(type, "\"\\ \t\r\n")))
-		complain(c, false, "spec.interfaceType", "\"%.40s\": at most 32 characters, no quotes, backslashes or space", type);
+		complain(c, false, "spec.interfaceType",
+			 "\"%.40s\": at most 32 characters, no quotes, backslashes or space", type);
 	if (n->spec->mtu && (n->spec->mtu < 68 || n->spec->mtu > 65535))
-		complain(c, false, "spec.mtu", "%lld is %s", (long long)n->spec->mtu, n->spec->mtu < 68 ? "below 68" : "above 65535");
+		complain(c, false, "spec.mtu", "%lld is %s", (long long)n->spec->mtu,
+			 n->spec->mtu < 68 ? "below 68" : "above 65535");
 }
 
 /* An empty configuration is legal: the node has a file of that name. */
@@ -176,7 +187,8 @@ void api_nad_validate(const void *object, struct complaints *c)
 		return;
 	plugins = yyjson_obj_get(v, "plugins");
 	if (!yyjson_is_obj(v)) {
-		complain(c, false, path, "config must be a CNI configuration in JSON: an object with \"type\" or \"plugins\"");
+		complain(c, false, path,
+			 "config must be a CNI configuration in JSON: an object with \"type\" or \"plugins\"");
 	} else if (!plugins) {
 		check_plugin_type(path, "config", v, c);
 	} else if (!yyjson_arr_size(plugins)) {

@@ -4,17 +4,22 @@
 #include "api/fields.h"
 #include "api/nodestate.h"
 
-static void check_group(const struct api_interface *i, const struct api_vf_group *g, const char *path, struct complaints *c)
+static void check_group(const struct api_interface *i, const struct api_vf_group *g,
+			const char *path, struct complaints *c)
 {
 	long long first, last;
 	int end = 0;
 
 	if (!g->vf_range)
-		complain(c, false, arena_printf(c->arena, "%s.vfRange", path), "is missing: which VFs are these? \"0-7\"");
-	else if (sscanf(g->vf_range, "%9lld-%9lld%n", &first, &last, &end) != 2 || g->vf_range[end] || first < 0)
-		complain(c, false, arena_printf(c->arena, "%s.vfRange", path), "\"%.40s\" is no range of VFs such as \"0-7\"", g->vf_range);
+		complain(c, false, arena_printf(c->arena, "%s.vfRange", path),
+			 "is missing: which VFs are these? \"0-7\"");
+	else if (sscanf(g->vf_range, "%9lld-%9lld%n", &first, &last, &end) != 2 ||
+		 g->vf_range[end] || first < 0)
+		complain(c, false, arena_printf(c->arena, "%s.vfRange", path),
+			 "\"%.40s\" is no range of VFs such as \"0-7\"", g->vf_range);
 	else if (last < first || last >= i->num_vfs)
-		complain(c, false, arena_printf(c->arena, "%s.vfRange", path), "\"%s\" is outside the %lld VFs of the port", g->vf_range,
+		complain(c, false, arena_printf(c->arena, "%s.vfRange", path),
+			 "\"%s\" is outside the %lld VFs of the port", g->vf_range,
 			 (long long)i->num_vfs);
 }
 

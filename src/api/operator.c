@@ -98,8 +98,11 @@ static void check_max_unavailable(const char *s, struct complaints *c)
 			complain(c, false, path, "%s: negative number is not allowed: %s", start, s);
 		return;
 	}
-	if (n < 2 || s[n - 1] != '%' || parse_i64(arena_strndup(c->arena, s, n - 1), 10, INT64_MIN, INT64_MAX, &v) < 0)
-		complain(c, false, path, "%s: \"%.40s\" is neither a number nor a percentage such as \"25%%\"", start, s);
+	if (n < 2 || s[n - 1] != '%' ||
+	    parse_i64(arena_strndup(c->arena, s, n - 1), 10, INT64_MIN, INT64_MAX, &v) < 0)
+		complain(c, false, path,
+			 "%s: \"%.40s\" is neither a number nor a percentage such as \"25%%\"",
+			 start, s);
 	else if (v < 1 || v > 100)
 		complain(c, false, path, "%s: \"%.40s\": a percentage is between 1 and 100", start, s);
 }
@@ -111,12 +114,15 @@ static void check_requirement(const struct api_requirement *r, const char *path,
 	bool valued = !strcmp(r->operator, "In") || !strcmp(r->operator, "NotIn");
 
 	if (!valued && strcmp(r->operator, "Exists") && strcmp(r->operator, "DoesNotExist"))
-		complain(c, false, arena_printf(c->arena, "%s.operator", path), "\"%.40s\" is none of In, NotIn, Exists or DoesNotExist%s%s%s",
-			 r->operator, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+		complain(c, false, arena_printf(c->arena, "%s.operator", path),
+			 "\"%.40s\" is none of In, NotIn, Exists or DoesNotExist%s%s%s", r->operator,
+			 near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 	else if (valued && !r->n_values)
-		complain(c, false, arena_printf(c->arena, "%s.values", path), "is missing: %s needs at least one", r->operator);
+		complain(c, false, arena_printf(c->arena, "%s.values", path),
+			 "is missing: %s needs at least one", r->operator);
 	else if (!valued && r->n_values)
-		complain(c, false, arena_printf(c->arena, "%s.values", path), "%s takes no values", r->operator);
+		complain(c, false, arena_printf(c->arena, "%s.values", path), "%s takes no values",
+			 r->operator);
 }
 
 void api_pool_config_validate(const void *object, struct complaints *c)
@@ -136,13 +142,19 @@ void api_pool_config_validate(const void *object, struct complaints *c)
 
 void api_operator_config_validate(const void *object, struct complaints *c)
 {
-	static const char *const gates[] = { "parallelNicConfig", "resourceInjectorMatchCondition", "metricsExporter", "manageSoftwareBridges",
-					     "blockDevicePluginUntilConfigured", "mellanoxFirmwareReset", NULL };
+	static const char *const gates[] = { "parallelNicConfig",
+					     "resourceInjectorMatchCondition",
+					     "metricsExporter",
+					     "manageSoftwareBridges",
+					     "blockDevicePluginUntilConfigured",
+					     "mellanoxFirmwareReset",
+					     NULL };
 	const struct api_operator_config *o = object;
 	const struct api_meta *m = o->object.meta;
 
 	if (m->name && strcmp(m->name, "default"))
-		complain(c, false, "metadata.name", "only default SriovOperatorConfig in %s namespace is used",
+		complain(c, false, "metadata.name",
+			 "only default SriovOperatorConfig in %s namespace is used",
 			 m->namespace ? m->namespace : "the operator's");
 	if (o->spec->disable_drain)
 		complain(c, true, "spec.disableDrain",
@@ -151,7 +163,10 @@ void api_operator_config_validate(const void *object, struct complaints *c)
 		const char *near = parse_nearest(o->spec->feature_gates[i].key, gates);
 
 		if (!near || strcmp(near, o->spec->feature_gates[i].key))
-			complain(c, true, arena_printf(c->arena, "spec.featureGates.%s", o->spec->feature_gates[i].key),
-				 "unknown feature gate%s%s%s", near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+			complain(c, true,
+				 arena_printf(c->arena, "spec.featureGates.%s",
+					      o->spec->feature_gates[i].key),
+				 "unknown feature gate%s%s%s", near ? "; did you mean " : "",
+				 near ? near : "", near ? "?" : "");
 	}
 }

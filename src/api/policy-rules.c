@@ -22,10 +22,12 @@ static bool atoi_go(const char *s, size_t len, int64_t *ret)
 		return false;
 	memcpy(number, s, len);
 	number[len] = '\0';
-	return parse_i64(number + (*number == '+'), 10, INT_MIN, INT_MAX, ret) == 0 && isdigit((unsigned char)number[len - 1]);
+	return parse_i64(number + (*number == '+'), 10, INT_MIN, INT_MAX, ret) == 0 &&
+	       isdigit((unsigned char)number[len - 1]);
 }
 
-int api_pf_name(struct arena *a, const char *text, const char **name, int64_t *from, int64_t *to, struct err *e)
+int api_pf_name(struct arena *a, const char *text, const char **name, int64_t *from, int64_t *to,
+		struct err *e)
 {
 	const char *hash = strchr(text, '#'), *range, *dash;
 	int64_t first, last;
@@ -37,16 +39,26 @@ int api_pf_name(struct arena *a, const char *text, const char **name, int64_t *f
 	}
 	range = hash + 1;
 	if (strchr(range, '#'))
-		return err_set(e, -EINVAL, "failed to parse %s PF name in nicSelector, probably incorrect separator character usage", text);
+		return err_set(e, -EINVAL,
+			       "failed to parse %s PF name in nicSelector, probably incorrect separator character usage",
+			       text);
 	dash = strchr(range, '-');
 	if (!dash || strchr(dash + 1, '-'))
-		return err_set(e, -EINVAL, "failed to parse %s PF name nicSelector, probably incorrect range character usage", text);
+		return err_set(e, -EINVAL,
+			       "failed to parse %s PF name nicSelector, probably incorrect range character usage",
+			       text);
 	if (!atoi_go(range, (size_t)(dash - range), &first))
-		return err_set(e, -EINVAL, "failed to parse %s PF name nicSelector, start range is incorrect", text);
+		return err_set(e, -EINVAL,
+			       "failed to parse %s PF name nicSelector, start range is incorrect",
+			       text);
 	if (!atoi_go(dash + 1, strlen(dash + 1), &last))
-		return err_set(e, -EINVAL, "failed to parse %s PF name nicSelector, end range is incorrect", text);
+		return err_set(e, -EINVAL,
+			       "failed to parse %s PF name nicSelector, end range is incorrect",
+			       text);
 	if (last < first)
-		return err_set(e, -EINVAL, "failed to parse %s PF name nicSelector, end range shall not be smaller than start range", text);
+		return err_set(e, -EINVAL,
+			       "failed to parse %s PF name nicSelector, end range shall not be smaller than start range",
+			       text);
 	*name = arena_strndup(a, text, (size_t)(hash - text));
 	*from = first;
 	*to = last;
@@ -77,11 +89,13 @@ static void check_resource_name(const char *name, struct complaints *c)
 		return;
 	}
 	if (n > RESOURCE_NAME_MAX) {
-		complain(c, false, path, "resource name \"%.80s\" must be no more than %d characters", name, RESOURCE_NAME_MAX);
+		complain(c, false, path, "resource name \"%.80s\" must be no more than %d characters",
+			 name, RESOURCE_NAME_MAX);
 		return;
 	}
 	for (size_t i = 0; i < n; i++)
-		if (!isalnum((unsigned char)name[i]) && ((name[i] != '-' && name[i] != '_') || i == 0 || i == n - 1)) {
+		if (!isalnum((unsigned char)name[i]) &&
+		    ((name[i] != '-' && name[i] != '_') || i == 0 || i == n - 1)) {
 			complain(c, false, path,
 				 "resource name \"%s\" is invalid: must consist of alphanumeric characters or hyphens (or underscores), and must start and end with an alphanumeric character",
 				 name);
@@ -99,7 +113,9 @@ static void check_hex(const char *path, const char *s, struct complaints *c)
 	if (!is_given(s))
 		return;
 	if (strlen(s) != 4 || strspn(s, "0123456789abcdefABCDEF") != 4)
-		complain(c, true, path, "\"%.40s\" selects nothing: PCI ids are four hex digits, such as \"15b3\"", s);
+		complain(c, true, path,
+			 "\"%.40s\" selects nothing: PCI ids are four hex digits, such as \"15b3\"",
+			 s);
 	else if (strspn(s, "0123456789abcdef") != 4)
 		complain(c, true, path, "\"%s\" selects nothing: PCI ids are compared in lower case", s);
 }
@@ -112,14 +128,19 @@ static void check_pf_names(const struct api_policy_spec *s, struct complaints *c
 	struct err e;
 
 	for (size_t i = 0; i < nic->n_pf_names; i++) {
-		const char *path = arena_printf(c->arena, "spec.nicSelector.pfNames[%zu]", i), *pf = nic->pf_names[i];
+		const char *path = arena_printf(c->arena, "spec.nicSelector.pfNames[%zu]", i),
+			   *pf = nic->pf_names[i];
 
 		if (api_pf_name(c->arena, pf, &name, &from, &to, &e) < 0)
 			complain(c, false, path, "%s", e.msg);
 		else if (to >= 0 && to >= s->num_vfs)
-			complain(c, false, path, "failed to parse %s PF name nicSelector, end range exceeds the maximum VF index ", pf);
+			complain(c, false, path,
+				 "failed to parse %s PF name nicSelector, end range exceeds the maximum VF index ",
+				 pf);
 		else if (from < 0 && to >= 0)
-			complain(c, false, path, "failed to parse %s PF name nicSelector, start range is incorrect", pf);
+			complain(c, false, path,
+				 "failed to parse %s PF name nicSelector, start range is incorrect",
+				 pf);
 	}
 }
 
@@ -129,7 +150,8 @@ static void check_selector(const struct api_policy *p, struct complaints *c)
 
 	if (!nic)
 		return; /* said by the table */
-	if (!is_given(nic->vendor) && !is_given(nic->device_id) && !nic->n_pf_names && !nic->n_root_devices && !is_given(nic->net_filter))
+	if (!is_given(nic->vendor) && !is_given(nic->device_id) && !nic->n_pf_names &&
+	    !nic->n_root_devices && !is_given(nic->net_filter))
 		complain(c, false, "spec.nicSelector",
 			 "at least one of these parameters (vendor, deviceID, pfNames, rootDevices or netFilter) has to be defined in nicSelector in CR %s",
 			 p->object.meta->name ? p->object.meta->name : "");
@@ -137,8 +159,10 @@ static void check_selector(const struct api_policy *p, struct complaints *c)
 	check_hex("spec.nicSelector.deviceID", nic->device_id, c);
 	for (size_t i = 0; i < nic->n_root_devices; i++)
 		if (strchr(nic->root_devices[i], '#'))
-			complain(c, false, arena_printf(c->arena, "spec.nicSelector.rootDevices[%zu]", i),
-				 "\"%.60s\": a VF range goes with a name in pfNames, not with a PCI address", nic->root_devices[i]);
+			complain(c, false,
+				 arena_printf(c->arena, "spec.nicSelector.rootDevices[%zu]", i),
+				 "\"%.60s\": a VF range goes with a name in pfNames, not with a PCI address",
+				 nic->root_devices[i]);
 	check_pf_names(p->spec, c);
 }
 
@@ -151,15 +175,21 @@ static void check_net_filter(const struct api_policy_spec *s, struct complaints 
 	if (!nic || !is_given(nic->net_filter))
 		return;
 	if (is_given(nic->vendor) || is_given(nic->device_id) || nic->n_pf_names || nic->n_root_devices)
-		complain(c, false, path, "vendor, deviceID, pfNames and rootDevices cannot be given when netFilter is specified");
+		complain(c, false, path,
+			 "vendor, deviceID, pfNames and rootDevices cannot be given when netFilter is specified");
 	if (is_given(s->eswitch_mode))
-		complain(c, false, "spec.eSwitchMode", "\"%s\" cannot be given when netFilter is specified", s->eswitch_mode);
+		complain(c, false, "spec.eSwitchMode",
+			 "\"%s\" cannot be given when netFilter is specified", s->eswitch_mode);
 	if (s->bridge && s->bridge->ovs)
 		complain(c, false, "spec.bridge", "a bridge cannot be given when netFilter is specified");
 	if (is_given(s->link_type) && strcasecmp(s->link_type, "eth"))
-		complain(c, false, "spec.linkType", "\"%s\" must be eth when netFilter is specified", s->link_type);
-	if (strncmp(nic->net_filter, "openstack/NetworkID:", 20) && strncmp(nic->net_filter, "aws/NetworkID:", 14))
-		complain(c, false, path, "\"%.80s\" is neither openstack/NetworkID:UUID nor aws/NetworkID:ID", nic->net_filter);
+		complain(c, false, "spec.linkType",
+			 "\"%s\" must be eth when netFilter is specified", s->link_type);
+	if (strncmp(nic->net_filter, "openstack/NetworkID:", 20) &&
+	    strncmp(nic->net_filter, "aws/NetworkID:", 14))
+		complain(c, false, path,
+			 "\"%.80s\" is neither openstack/NetworkID:UUID nor aws/NetworkID:ID",
+			 nic->net_filter);
 }
 
 static void check_combination(const struct api_policy_spec *s, struct complaints *c)
@@ -170,17 +200,21 @@ static void check_combination(const struct api_policy_spec *s, struct complaints
 		complain(c, false, "spec.isRdma",
 			 "'deviceType: vfio-pci' conflicts with 'isRdma: true'; Set 'deviceType' to (string)'netdevice' Or Set 'isRdma' to (bool)'false'");
 	if (is_given(s->link_type) && strcasecmp(s->link_type, "eth") && switchdev)
-		complain(c, false, "spec.eSwitchMode", "'eSwitchMode: switchdev' can be used only with ethernet links");
+		complain(c, false, "spec.eSwitchMode",
+			 "'eSwitchMode: switchdev' can be used only with ethernet links");
 	if (s->vdpa_type && strcmp(s->device_type, "netdevice"))
 		complain(c, false, "spec.vdpaType",
 			 "'deviceType: %s' conflicts with '%s'; Set 'deviceType' to (string)'netdevice' Or Remove 'vdpaType'",
 			 s->device_type, s->vdpa_type);
 	if (s->vdpa_type && !switchdev)
-		complain(c, false, "spec.vdpaType", "vdpa requires the device to be configured in switchdev mode");
+		complain(c, false, "spec.vdpaType",
+			 "vdpa requires the device to be configured in switchdev mode");
 	if (s->bridge && s->bridge->ovs && !switchdev)
-		complain(c, false, "spec.bridge", "software bridge management requires the device to be configured in switchdev mode");
+		complain(c, false, "spec.bridge",
+			 "software bridge management requires the device to be configured in switchdev mode");
 	if (s->bridge && s->bridge->ovs && s->externally_managed)
-		complain(c, false, "spec.bridge", "software bridge management can't be used when the device externally managed");
+		complain(c, false, "spec.bridge",
+			 "software bridge management can't be used when the device externally managed");
 }
 
 void api_policy_validate(const void *object, struct complaints *c)
@@ -200,8 +234,10 @@ void api_policy_validate(const void *object, struct complaints *c)
 	if (s->mtu > IP_MAX_MTU)
 		complain(c, false, "spec.mtu", "%lld is above %d", (long long)s->mtu, IP_MAX_MTU);
 	if (s->num_vfs == 0 && s->nic_selector)
-		complain(c, false, "spec.numVfs", "numVfs(%lld) in CR %s is not allowed", (long long)s->num_vfs,
-			 p->object.meta->name ? p->object.meta->name : "");
+		complain(c, false, "spec.numVfs", "numVfs(%lld) in CR %s is not allowed",
+			 (long long)s->num_vfs, p->object.meta->name ? p->object.meta->name : "");
 	else if (s->num_vfs > UINT16_MAX)
-		complain(c, false, "spec.numVfs", "%lld is above %d, the most a PCI function can have", (long long)s->num_vfs, UINT16_MAX);
+		complain(c, false, "spec.numVfs",
+			 "%lld is above %d, the most a PCI function can have",
+			 (long long)s->num_vfs, UINT16_MAX);
 }

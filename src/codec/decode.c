@@ -69,23 +69,29 @@ static const char *shown(struct decoder *d, yyjson_val *v)
 
 static const char *kind_of(yyjson_val *v)
 {
-	return yyjson_is_str(v) ? "a string" : yyjson_is_num(v) ? "a number" : yyjson_is_bool(v) ? "a boolean" :
-	       yyjson_is_null(v) ? "empty" : NULL;
+	return yyjson_is_str(v)    ? "a string"
+	       : yyjson_is_num(v)  ? "a number"
+	       : yyjson_is_bool(v) ? "a boolean"
+	       : yyjson_is_null(v) ? "empty"
+				   : NULL;
 }
 
-static void wrong_type(struct decoder *d, const struct place *p, yyjson_val *v, const char *wanted, const char *advice)
+static void wrong_type(struct decoder *d, const struct place *p, yyjson_val *v, const char *wanted,
+		       const char *advice)
 {
 	const char *kind = kind_of(v);
 
 	if (yyjson_is_null(v))
 		say(d, p, false, arena_printf(d->a, "is empty, %s is wanted", wanted));
 	else if (kind)
-		say(d, p, false, arena_printf(d->a, "%s is %s, %s is wanted%s", shown(d, v), kind, wanted, advice));
+		say(d, p, false,
+		    arena_printf(d->a, "%s is %s, %s is wanted%s", shown(d, v), kind, wanted, advice));
 	else
 		say(d, p, false, arena_printf(d->a, "is %s, %s is wanted", shown(d, v), wanted));
 }
 
-static bool get_int(struct decoder *d, const struct field *f, const struct place *p, yyjson_val *v, int64_t *ret)
+static bool get_int(struct decoder *d, const struct field *f, const struct place *p, yyjson_val *v,
+		    int64_t *ret)
 {
 	int64_t n;
 
@@ -119,7 +125,11 @@ static const char *list_words(struct decoder *d, const char *const *words)
 	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
 
 	for (size_t i = 0; words[i]; i++)
-		strbuf_addf(&b, "%s%s", i == 0 ? "" : words[i + 1] ? ", " : " or ", *words[i] ? words[i] : "\"\"");
+		strbuf_addf(&b, "%s%s",
+			    i == 0         ? ""
+			    : words[i + 1] ? ", "
+					   : " or ",
+			    *words[i] ? words[i] : "\"\"");
 	return arena_strdup(d->a, b.s);
 }
 
@@ -131,8 +141,9 @@ static bool check_word(struct decoder *d, const struct field *f, const struct pl
 		if (!strcmp(f->words[i], s))
 			return true;
 	near = parse_nearest(s, f->words);
-	say(d, p, false, arena_printf(d->a, "\"%.*s\" is none of %s%s%s%s", SHOWN_MAX, s, list_words(d, f->words),
-				      near ? "; did you mean " : "", near ? near : "", near ? "?" : ""));
+	say(d, p, false,
+	    arena_printf(d->a, "\"%.*s\" is none of %s%s%s%s", SHOWN_MAX, s, list_words(d, f->words),
+			 near ? "; did you mean " : "", near ? near : "", near ? "?" : ""));
 	return false;
 }
 
@@ -145,7 +156,9 @@ static bool check_text(struct decoder *d, const struct field *f, const struct pl
 	if (f->words)
 		return check_word(d, f, p, s);
 	if (f->type == FIELD_STR && (f->flags & FIELD_BOUNDED) && (int64_t)n < f->min) {
-		say(d, p, false, n ? arena_printf(d->a, "%zu bytes are fewer than %" PRId64, n, f->min) : "must not be empty");
+		say(d, p, false,
+		    n ? arena_printf(d->a, "%zu bytes are fewer than %" PRId64, n, f->min)
+		      : "must not be empty");
 		return false;
 	}
 	if (f->type == FIELD_STR && (f->flags & FIELD_BOUNDED) && (int64_t)n > f->max) {
@@ -163,15 +176,17 @@ static bool check_text(struct decoder *d, const struct field *f, const struct pl
 	return !r;
 }
 
-static bool get_str(struct decoder *d, const struct field *f, const struct place *p, yyjson_val *v, const char **ret)
+static bool get_str(struct decoder *d, const struct field *f, const struct place *p, yyjson_val *v,
+		    const char **ret)
 {
 	const char *advice = yyjson_is_bool(v) || yyjson_is_num(v) ? ": quote it" : "";
 	const char *s = yyjson_get_str(v);
 
 	/* YAML 1.1 makes a boolean of on, off, yes and no */
 	if (yyjson_is_bool(v) && f->words && f->words[0] && !strcmp(f->words[0], "on"))
-		advice = yyjson_get_bool(v) ? ": YAML takes on, yes and true for a boolean, write \"on\" in quotes" :
-					      ": YAML takes off, no and false for a boolean, write \"off\" in quotes";
+		advice = yyjson_get_bool(v)
+				 ? ": YAML takes on, yes and true for a boolean, write \"on\" in quotes"
+				 : ": YAML takes off, no and false for a boolean, write \"off\" in quotes";
 	if (!s) {
 		wrong_type(d, p, v, "a string", advice);
 		return false;
@@ -182,7 +197,8 @@ static bool get_str(struct decoder *d, const struct field *f, const struct place
 	return true;
 }
 
-static bool get_int_or_str(struct decoder *d, const struct field *f, const struct place *p, yyjson_val *v, const char **ret)
+static bool get_int_or_str(struct decoder *d, const struct field *f, const struct place *p,
+			   yyjson_val *v, const char **ret)
 {
 	if (yyjson_is_int(v)) {
 		*ret = doc_to_json(d->a, v, false);
@@ -195,7 +211,8 @@ static bool get_int_or_str(struct decoder *d, const struct field *f, const struc
 	return get_str(d, f, p, v, ret);
 }
 
-static void decode_struct(struct decoder *d, const struct table *t, const struct place *p, yyjson_val *v, void *out);
+static void decode_struct(struct decoder *d, const struct table *t, const struct place *p,
+			  yyjson_val *v, void *out);
 
 /* Room for @n elements, and for what arena_push() believes an array of that size has. */
 static void *new_array(struct decoder *d, size_t n, size_t size)
@@ -207,7 +224,8 @@ static void *new_array(struct decoder *d, size_t n, size_t size)
 	return arena_alloc(d->a, capacity * size);
 }
 
-static bool check_items(struct decoder *d, const struct field *f, const struct place *p, size_t n, size_t most)
+static bool check_items(struct decoder *d, const struct field *f, const struct place *p, size_t n,
+			size_t most)
 {
 	bool bounded = (f->flags & FIELD_BOUNDED) && (f->type == FIELD_STRS || f->type == FIELD_OBJECTS);
 
@@ -222,8 +240,8 @@ static bool check_items(struct decoder *d, const struct field *f, const struct p
 	return false;
 }
 
-static bool get_list(struct decoder *d, const struct field *f, const struct place *p, yyjson_val *v, void **ret,
-		     size_t *ret_n)
+static bool get_list(struct decoder *d, const struct field *f, const struct place *p, yyjson_val *v,
+		     void **ret, size_t *ret_n)
 {
 	size_t size = f->type == FIELD_STRS ? sizeof(char *) : f->of->size;
 	size_t n = yyjson_arr_size(v), i, max;
@@ -250,8 +268,8 @@ static bool get_list(struct decoder *d, const struct field *f, const struct plac
 	return true;
 }
 
-static void get_member(struct decoder *d, const struct field *f, const struct place *p, const char *key, yyjson_val *v,
-		       void *out)
+static void get_member(struct decoder *d, const struct field *f, const struct place *p,
+		       const char *key, yyjson_val *v, void *out)
 {
 	struct object_pair *object = out;
 	struct pair *pair = out;
@@ -264,7 +282,8 @@ static void get_member(struct decoder *d, const struct field *f, const struct pl
 		if (yyjson_is_str(v))
 			pair->value = arena_strdup(d->a, yyjson_get_str(v));
 		else
-			wrong_type(d, p, v, "a string", yyjson_is_ctn(v) || yyjson_is_null(v) ? "" : ": quote it");
+			wrong_type(d, p, v, "a string",
+				   yyjson_is_ctn(v) || yyjson_is_null(v) ? "" : ": quote it");
 		break;
 	case FIELD_BOOL_MAP:
 		flag->key = key;
@@ -281,11 +300,13 @@ static void get_member(struct decoder *d, const struct field *f, const struct pl
 
 static size_t member_size(enum field_type type)
 {
-	return type == FIELD_MAP ? sizeof(struct pair) : type == FIELD_BOOL_MAP ? sizeof(struct flag) : sizeof(struct object_pair);
+	return type == FIELD_MAP        ? sizeof(struct pair)
+	       : type == FIELD_BOOL_MAP ? sizeof(struct flag)
+					: sizeof(struct object_pair);
 }
 
-static bool get_map(struct decoder *d, const struct field *f, const struct place *p, yyjson_val *v, void **ret,
-		    size_t *ret_n)
+static bool get_map(struct decoder *d, const struct field *f, const struct place *p, yyjson_val *v,
+		    void **ret, size_t *ret_n)
 {
 	size_t size = member_size(f->type), n = yyjson_obj_size(v), i, max;
 	yyjson_val *key, *val;
@@ -309,7 +330,8 @@ static bool get_map(struct decoder *d, const struct field *f, const struct place
 }
 
 /* The value of one field into its struct; false when there is nothing to set. */
-static bool decode_field(struct decoder *d, const struct field *f, const struct place *p, yyjson_val *v, char *out)
+static bool decode_field(struct decoder *d, const struct field *f, const struct place *p,
+			 yyjson_val *v, char *out)
 {
 	void *at = out + f->offset, *list;
 	const char *text;
@@ -354,7 +376,9 @@ static bool decode_field(struct decoder *d, const struct field *f, const struct 
 	case FIELD_MAP:
 	case FIELD_BOOL_MAP:
 	case FIELD_OBJECT_MAP:
-		if (!(f->type == FIELD_STRS || f->type == FIELD_OBJECTS ? get_list : get_map)(d, f, p, v, &list, &n))
+		if (!(f->type == FIELD_STRS || f->type == FIELD_OBJECTS
+			      ? get_list
+			      : get_map)(d, f, p, v, &list, &n))
 			return false;
 		*(void **)at = list;
 		*(size_t *)(out + f->n_offset) = n;
@@ -388,9 +412,9 @@ static yyjson_val *keep_extra(struct decoder *d, const bool *known, yyjson_val *
 	yyjson_val *key, *val;
 	size_t i, max;
 
-	yyjson_obj_foreach(v, i, max, key, val)
-		if (!known[i])
-			yyjson_mut_obj_add(extra, yyjson_val_mut_copy(doc, key), yyjson_val_mut_copy(doc, val));
+	yyjson_obj_foreach(v, i, max, key, val) if (!known[i])
+		yyjson_mut_obj_add(extra, yyjson_val_mut_copy(doc, key),
+				   yyjson_val_mut_copy(doc, val));
 	return yyjson_doc_get_root(yyjson_mut_val_imut_copy(extra, &alc));
 }
 
@@ -404,7 +428,8 @@ static const struct field *find_field(const struct table *t, const char *name, s
 	return NULL;
 }
 
-static void decode_struct(struct decoder *d, const struct table *t, const struct place *p, yyjson_val *v, void *out)
+static void decode_struct(struct decoder *d, const struct table *t, const struct place *p,
+			  yyjson_val *v, void *out)
 {
 	_cleanup_free_ bool *known = NULL;
 	struct object *obj = out;
@@ -491,7 +516,8 @@ void table_defaults(const struct table *t, struct arena *a, void *obj)
 		if (f->dflt && !(o->set & 1ull << i) && !table_is_used(f, obj)) {
 			yyjson_val *v;
 
-			if (doc_parse_json(a, f->name, f->dflt, strlen(f->dflt), DOC_SIZE_MAX, &v, NULL) < 0 ||
+			if (doc_parse_json(a, f->name, f->dflt, strlen(f->dflt), DOC_SIZE_MAX, &v,
+					   NULL) < 0 ||
 			    !decode_field(&d, f, &(struct place){ .key = f->name }, v, obj))
 				abort(); /* a table's mistake */
 			o->set |= 1ull << i;

@@ -106,7 +106,8 @@ static int check_text(const char *source, const char *text, size_t len, struct e
 		if (n && text[i])
 			continue;
 		doc_place(text, i, &line, &column);
-		return doc_refuse(e, source, line, column, text[i] ? "byte 0x%02x is not UTF-8" : "a NUL byte",
+		return doc_refuse(e, source, line, column,
+				  text[i] ? "byte 0x%02x is not UTF-8" : "a NUL byte",
 				  (unsigned char)text[i]);
 	}
 	return 0;
@@ -215,7 +216,8 @@ int doc_load(struct arena *a, const char *path, struct doc **ret, size_t *ret_n,
 
 	path = in ? "stdin" : path;
 	if (r == -EFBIG)
-		return err_set(e, r, "%s: larger than %u MiB, the most that is taken", path, DOC_SIZE_MAX >> 20);
+		return err_set(e, r, "%s: larger than %u MiB, the most that is taken", path,
+			       DOC_SIZE_MAX >> 20);
 	if (r < 0)
 		return err_errno(e, r, "cannot read %s", path);
 	return doc_parse(a, arena_strdup(a, path), text, len, ret, ret_n, e);

@@ -36,7 +36,11 @@ char *doc_mut_to_json(struct arena *a, yyjson_mut_val *v, bool pretty)
 /* Code point at @s and its length; an invalid byte stands for itself and is no character (*ret_len 0). */
 static uint32_t code_point(const unsigned char *s, size_t *ret_len)
 {
-	size_t n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : (s[0] & 0xf8) == 0xf0 ? 4 : 0;
+	size_t n = s[0] < 0x80                   ? 1
+		   : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
+		   : (s[0] & 0xf0) == 0xe0       ? 3
+		   : (s[0] & 0xf8) == 0xf0       ? 4
+						 : 0;
 	uint32_t c = n > 1 ? s[0] & (0x7f >> n) : s[0];
 
 	for (size_t i = 1; i < n; i++) {
@@ -72,7 +76,8 @@ static bool all_printable(const char *s, const char *besides)
 /* What YAML 1.1 readers could take for a base 60 number or a time. */
 static bool looks_like_time(const char *s)
 {
-	return (isdigit((unsigned char)*s) || *s == '-' || *s == '+') && strspn(s, "0123456789:.-+TtZz _") == strlen(s);
+	return (isdigit((unsigned char)*s) || *s == '-' || *s == '+') &&
+	       strspn(s, "0123456789:.-+TtZz _") == strlen(s);
 }
 
 static bool is_plain(const char *s, size_t len)
@@ -91,7 +96,8 @@ static bool is_plain(const char *s, size_t len)
 /* Several lines that can be shown as they are, below "|-". */
 static bool is_literal(const char *s, size_t len)
 {
-	return strchr(s, '\n') && s[0] != '\n' && s[0] != ' ' && s[0] != '\t' && s[len - 1] != '\n' && all_printable(s, "\n\t");
+	return strchr(s, '\n') && s[0] != '\n' && s[0] != ' ' && s[0] != '\t' &&
+	       s[len - 1] != '\n' && all_printable(s, "\n\t");
 }
 
 static void put_quoted(struct strbuf *b, const char *s)

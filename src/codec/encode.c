@@ -64,9 +64,11 @@ static yyjson_mut_val *map(const struct field *f, yyjson_mut_doc *doc, const voi
 		if (f->type == FIELD_MAP)
 			yyjson_mut_obj_add(obj, text(doc, pairs[i].key), text(doc, pairs[i].value));
 		else if (f->type == FIELD_BOOL_MAP)
-			yyjson_mut_obj_add(obj, text(doc, flags[i].key), yyjson_mut_bool(doc, flags[i].value));
+			yyjson_mut_obj_add(obj, text(doc, flags[i].key),
+					   yyjson_mut_bool(doc, flags[i].value));
 		else
-			yyjson_mut_obj_add(obj, text(doc, objects[i].key), table_encode(f->of, doc, objects[i].value));
+			yyjson_mut_obj_add(obj, text(doc, objects[i].key),
+					   table_encode(f->of, doc, objects[i].value));
 	}
 	return obj;
 }

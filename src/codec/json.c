@@ -23,7 +23,8 @@ static int check_depth(const char *source, const char *text, size_t len, struct 
 		} else if (c == '{' || c == '[') {
 			if (++depth > DOC_DEPTH_MAX) {
 				doc_place(text, i, &line, &column);
-				return doc_refuse(e, source, line, column, "nested more than %d deep", DOC_DEPTH_MAX);
+				return doc_refuse(e, source, line, column,
+						  "nested more than %d deep", DOC_DEPTH_MAX);
 			}
 		} else if ((c == '}' || c == ']') && depth) {
 			depth--;

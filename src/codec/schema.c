@@ -9,7 +9,8 @@ static void add_type(yyjson_mut_doc *doc, yyjson_mut_val *s, const char *type)
 	yyjson_mut_obj_add_str(doc, s, "type", type);
 }
 
-static void add_bounds(yyjson_mut_doc *doc, yyjson_mut_val *s, const struct field *f, const char *min, const char *max)
+static void add_bounds(yyjson_mut_doc *doc, yyjson_mut_val *s, const struct field *f,
+		       const char *min, const char *max)
 {
 	if (!(f->flags & FIELD_BOUNDED))
 		return;

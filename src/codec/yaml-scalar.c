@@ -9,11 +9,14 @@
 #include "base/parse.h"
 #include "codec/reader.h"
 
-static const char *const true_words[] = { "y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON", NULL };
-static const char *const false_words[] = { "n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF", NULL };
+static const char *const true_words[] = { "y",    "Y",    "yes", "Yes", "YES", "true",
+					  "True", "TRUE", "on",  "On",  "ON",  NULL };
+static const char *const false_words[] = { "n",     "N",     "no",  "No",  "NO",  "false",
+					   "False", "FALSE", "off", "Off", "OFF", NULL };
 static const char *const null_words[] = { "", "~", "null", "Null", "NULL", NULL };
-static const char *const no_number_words[] = { ".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf",
-					       "-.INF", ".nan", ".NaN", ".NAN", NULL };
+static const char *const no_number_words[] = { ".inf",  ".Inf",  ".INF",  "+.inf", "+.Inf",
+					       "+.INF", "-.inf", "-.Inf", "-.INF", ".nan",
+					       ".NaN",  ".NAN",  NULL };
 
 static bool is_one_of(const char *s, const char *const *words)
 {

@@ -62,8 +62,8 @@ static int syntax_error(struct yaml *y)
 	if (p->error == YAML_MEMORY_ERROR)
 		return err_set(y->e, -ENOMEM, "%s: out of memory", y->source);
 	if (p->problem && (strstr(p->problem, "tab character") ||
-			   (strstr(p->problem, "cannot start any token") && p->buffer.pointer < p->buffer.last &&
-			    *p->buffer.pointer == '\t')))
+			   (strstr(p->problem, "cannot start any token") &&
+			    p->buffer.pointer < p->buffer.last && *p->buffer.pointer == '\t')))
 		return refuse(y, p->problem_mark, "a tab; YAML indents with spaces only");
 	if (p->error == YAML_READER_ERROR)
 		return err_set(y->e, -EINVAL, "%s: byte %zu: %s", y->source, p->problem_offset, p->problem);
@@ -104,7 +104,8 @@ static void seek_pop(struct yaml *y, size_t keep)
 	y->path.s[keep] = '\0';
 }
 
-static int read_node(struct yaml *y, yaml_event_t *ev, unsigned depth, yyjson_mut_val **ret, unsigned *ret_levels);
+static int read_node(struct yaml *y, yaml_event_t *ev, unsigned depth, yyjson_mut_val **ret,
+		     unsigned *ret_levels);
 
 /* "!!int" and the like, without the prefix of the YAML tags; the tag itself when it is another one. */
 static const char *tag_word(const char *tag)
@@ -163,7 +164,9 @@ static int read_alias(struct yaml *y, const yaml_event_t *ev, unsigned depth, yy
 	y->expanded += found->weight;
 	y->weight += found->weight;
 	if (y->expanded > DOC_SIZE_MAX)
-		return refuse(y, ev->start_mark, "aliases expand to more than %u MiB: write the values out", DOC_SIZE_MAX >> 20);
+		return refuse(y, ev->start_mark,
+			      "aliases expand to more than %u MiB: write the values out",
+			      DOC_SIZE_MAX >> 20);
 	*ret = yyjson_mut_val_mut_copy(y->doc, found->value);
 	*ret_levels = found->depth;
 	return 0;
@@ -211,9 +214,12 @@ static int key_text(struct yaml *y, const yaml_event_t *ev, const char **ret, yy
 	if (yyjson_mut_is_bool(v))
 		yyjson_mut_set_str(v, yyjson_mut_get_bool(v) ? "true" : "false");
 	else if (yyjson_mut_is_int(v))
-		yyjson_mut_set_str(v, yyjson_mut_is_uint(v) && !yyjson_mut_is_sint(v) ?
-				   arena_printf(y->arena, "%llu", (unsigned long long)yyjson_mut_get_uint(v)) :
-				   arena_printf(y->arena, "%lld", (long long)yyjson_mut_get_sint(v)));
+		yyjson_mut_set_str(v,
+				   yyjson_mut_is_uint(v) && !yyjson_mut_is_sint(v)
+					   ? arena_printf(y->arena, "%llu",
+							  (unsigned long long)yyjson_mut_get_uint(v))
+					   : arena_printf(y->arena, "%lld",
+							  (long long)yyjson_mut_get_sint(v)));
 	if (!yyjson_mut_is_str(v))
 		return refuse(y, ev->start_mark, "key %.40s is no text: quote it", ev->data.scalar.value);
 	*ret = yyjson_mut_get_str(v);
@@ -281,8 +287,9 @@ static int unique(struct yaml *y, struct members *m)
 		if (!kept || strcmp(m->v[kept - 1].key, m->v[i].key))
 			m->v[kept++] = m->v[i];
 		else if (!m->v[i].merged)
-			return refuse(y, m->v[i].mark, "key \"%.200s\" is there twice, first in line %zu", m->v[i].key,
-				      m->v[kept - 1].mark.line + 1);
+			return refuse(y, m->v[i].mark,
+				      "key \"%.200s\" is there twice, first in line %zu",
+				      m->v[i].key, m->v[kept - 1].mark.line + 1);
 	}
 	m->n = kept;
 	qsort(m->v, m->n, sizeof(*m->v), by_order);
@@ -359,7 +366,8 @@ static const char *anchor_of(const yaml_event_t *ev, const char **ret_tag)
 	}
 }
 
-static int read_node(struct yaml *y, yaml_event_t *ev, unsigned depth, yyjson_mut_val **ret, unsigned *ret_levels)
+static int read_node(struct yaml *y, yaml_event_t *ev, unsigned depth, yyjson_mut_val **ret,
+		     unsigned *ret_levels)
 {
 	const char *tag = NULL, *anchor = anchor_of(ev, &tag);
 	size_t weight = y->weight;

@@ -35,7 +35,8 @@ int controller_nads(struct store *s, struct arena *a, const struct controller_ob
 		    struct store_object **changes, size_t *n_changes, struct err *e);
 
 /* The SriovNetworkNodeState to store for @node: spec merged, status as measured. */
-int controller_nodestate(struct arena *a, const char *namespace, const char *node, const struct merge_result *merged,
-			 const struct api_nodestate_status *status, struct store_object *ret, struct err *e);
+int controller_nodestate(struct arena *a, const char *namespace, const char *node,
+			 const struct merge_result *merged, const struct api_nodestate_status *status,
+			 struct store_object *ret, struct err *e);
 
 #endif

@@ -5,7 +5,8 @@
 
 #define OWNER_REF "sriovnetwork.openshift.io/owner-ref"
 
-static const struct store_object *find(const struct store_object *all, size_t n, const char *ns, const char *name)
+static const struct store_object *find(const struct store_object *all, size_t n, const char *ns,
+				       const char *name)
 {
 	for (size_t i = 0; i < n; i++)
 		if (!strcmp(all[i].namespace, ns) && !strcmp(all[i].name, name))
@@ -23,8 +24,8 @@ static const char *owner(struct arena *a, const struct store_object *nad)
 	return doc_str(yyjson_obj_get(yyjson_obj_get(v, "metadata"), "annotations"), OWNER_REF);
 }
 
-static void change(struct arena *a, struct store_object **changes, size_t *n, const char *ns, const char *name,
-		   const char *json)
+static void change(struct arena *a, struct store_object **changes, size_t *n, const char *ns,
+		   const char *name, const char *json)
 {
 	struct store_object *o = arena_push(a, changes, n, sizeof(*o));
 
@@ -56,12 +57,16 @@ int controller_nads(struct store *s, struct arena *a, const struct controller_ob
 		json = doc_mut_to_json(a, api_encode(kind, doc, nad), false);
 		mine = pairs_get(nad->object.meta->annotations, nad->object.meta->n_annotations, OWNER_REF);
 		if (find(wanted, n_wanted, ns, name))
-			return err_set(e, -EEXIST, "two networks ask for the NetworkAttachmentDefinition %s/%s: rename one", ns, name);
+			return err_set(e, -EEXIST,
+				       "two networks ask for the NetworkAttachmentDefinition %s/%s: rename one",
+				       ns, name);
 		change(a, &wanted, &n_wanted, ns, name, json);
 		old = find(there, n_there, ns, name);
 		if (old && (!owner(a, old) || strcmp(owner(a, old), mine)))
-			return err_set(e, -EEXIST, "the NetworkAttachmentDefinition %s/%s is there and belongs to somebody else (%s): "
-				       "delete it or rename the network", ns, name, owner(a, old) ? owner(a, old) : "no owner-ref");
+			return err_set(e, -EEXIST,
+				       "the NetworkAttachmentDefinition %s/%s is there and belongs to somebody else (%s): "
+				       "delete it or rename the network",
+				       ns, name, owner(a, old) ? owner(a, old) : "no owner-ref");
 		if (!old || strcmp(old->json, json))
 			change(a, changes, n_changes, ns, name, json);
 	}

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "controller/controller.h"
 
-int controller_nodestate(struct arena *a, const char *namespace, const char *node, const struct merge_result *merged,
-			 const struct api_nodestate_status *status, struct store_object *ret, struct err *e)
+int controller_nodestate(struct arena *a, const char *namespace, const char *node,
+			 const struct merge_result *merged, const struct api_nodestate_status *status,
+			 struct store_object *ret, struct err *e)
 {
 	const struct api_kind *kind = api_kind_named("SriovNetworkNodeState");
 	struct api_meta meta = { .name = node, .namespace = namespace };

@@ -10,7 +10,8 @@ static bool same(const struct store_object *x, const struct store_object *y)
 }
 
 /* The object as the last change leaves it; NULL when deleted. */
-static const struct store_object *changed(const struct store_object *o, const struct store_object *changes, size_t n)
+static const struct store_object *changed(const struct store_object *o,
+					  const struct store_object *changes, size_t n)
 {
 	while (n--)
 		if (same(o, &changes[n]))
@@ -18,7 +19,8 @@ static const struct store_object *changed(const struct store_object *o, const st
 	return o;
 }
 
-static int decode(struct arena *a, const struct store_object *o, const struct api_kind **kind, void **ret, struct err *e)
+static int decode(struct arena *a, const struct store_object *o, const struct api_kind **kind,
+		  void **ret, struct err *e)
 {
 	struct complaints c = { .arena = a };
 	yyjson_val *v;
@@ -32,7 +34,8 @@ static int decode(struct arena *a, const struct store_object *o, const struct ap
 		((struct api_object *)*ret)->meta->namespace = o->namespace;
 	for (size_t i = 0; r < 0 && i < c.n; i++)
 		if (!c.v[i].warning)
-			return err_set(e, r, "%s %s/%s: %s: %s", o->kind, o->namespace, o->name, c.v[i].path, c.v[i].text);
+			return err_set(e, r, "%s %s/%s: %s: %s", o->kind, o->namespace, o->name,
+				       c.v[i].path, c.v[i].text);
 	return r < 0 ? err_errno(e, r, "%s %s/%s", o->kind, o->namespace, o->name) : 0;
 }
 
@@ -90,7 +93,8 @@ static int collect(struct store *s, struct arena *a, const char *kind, const str
 int controller_load(struct store *s, struct arena *a, const struct store_object *changes, size_t n_changes,
 		    struct controller_objects *ret, struct err *e)
 {
-	static const char *const kinds[] = { "SriovNetworkNodePolicy", "SriovNetwork", "SriovIBNetwork", "OVSNetwork",
+	static const char *const kinds[] = { "SriovNetworkNodePolicy", "SriovNetwork",
+					     "SriovIBNetwork", "OVSNetwork",
 					     "SriovNetworkPoolConfig" };
 	struct controller_objects o = { 0 };
 

@@ -7,7 +7,8 @@
 #include "base/strbuf.h"
 #include "fabric/env_facts.h"
 
-void env_add(struct env_facts *f, const char *library, const char *name, const char *value, const char *why, ...)
+void env_add(struct env_facts *f, const char *library, const char *name, const char *value,
+	     const char *why, ...)
 {
 	struct env_var *v = arena_push(f->arena, &f->vars, &f->n_vars, sizeof(*v));
 	va_list ap;
@@ -104,8 +105,8 @@ static void fold_index(struct env_facts *f, const struct env_rail *r, bool first
 }
 
 /* GID and address of one RoCE rail. */
-static int fold_roce(struct env_facts *f, const struct env_rail *r, struct strbuf *subnets, struct strbuf *measured,
-		     struct err *e)
+static int fold_roce(struct env_facts *f, const struct env_rail *r, struct strbuf *subnets,
+		     struct strbuf *measured, struct err *e)
 {
 	bool first = f->n_roce++ == 0;
 	struct network net = { 0 };

@@ -28,8 +28,8 @@ struct env_facts {
 };
 
 /* Append a variable; @value NULL: it must not be set. */
-void env_add(struct env_facts *f, const char *library, const char *name, const char *value, const char *why, ...)
-	__attribute__((format(printf, 5, 6)));
+void env_add(struct env_facts *f, const char *library, const char *name, const char *value,
+	     const char *why, ...) __attribute__((format(printf, 5, 6)));
 
 void env_ucx(struct env_facts *f);
 void env_nccl(struct env_facts *f);

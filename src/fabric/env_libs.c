@@ -35,7 +35,8 @@ static void ucx_gid(struct env_facts *f)
 	const char *name = "UCX_IB_GID_INDEX";
 
 	if (f->n_roce == 0)
-		env_add(f, "UCX", name, NULL, "InfiniBand: its GIDs come from GUIDs and the default is right");
+		env_add(f, "UCX", name, NULL,
+			"InfiniBand: its GIDs come from GUIDs and the default is right");
 	else if (f->index_differs)
 		env_add(f, "UCX", name, NULL,
 			"one number for all devices, but here they differ (%s): any value breaks a rail; UCX finds each by itself",
@@ -101,14 +102,17 @@ static void gid_by_rules(struct env_facts *f, const char *lib)
 		return;
 	}
 	env_add(f, lib, index, NULL,
-		f->index_differs ? "one number for all devices, but here they differ (%s): the rules below find each" :
-				   "no RoCE v2 entry of the address was measured (%s): the rules below look for it",
+		f->index_differs
+			? "one number for all devices, but here they differ (%s): the rules below find each"
+			: "no RoCE v2 entry of the address was measured (%s): the rules below look for it",
 		f->measured);
 	if (f->family)
 		env_add(f, lib, family, family_name(f), "addresses of the rails are of this family");
 	else
-		env_add(f, lib, family, NULL, "the rails' first addresses are of different families, and there is one value for all");
-	env_add(f, lib, arena_printf(f->arena, "%s_IB_ROCE_VERSION_NUM", lib), "2", "RoCE v2 is routed by IP; v1 entries do not reach");
+		env_add(f, lib, family, NULL,
+			"the rails' first addresses are of different families, and there is one value for all");
+	env_add(f, lib, arena_printf(f->arena, "%s_IB_ROCE_VERSION_NUM", lib), "2",
+		"RoCE v2 is routed by IP; v1 entries do not reach");
 	if (f->family && f->n_subnets == 1)
 		env_add(f, lib, range, f->subnets, "the GID must be of the rails' network");
 	else
@@ -125,7 +129,8 @@ void env_nccl(struct env_facts *f)
 			"= is an exact match: without it mlx5_1 also takes mlx5_10 to mlx5_19");
 		gid_by_rules(f, "NCCL");
 	} else {
-		env_add(f, "NCCL", "NCCL_IB_DISABLE", "1", "no RDMA device belongs to this pod: one that is visible is another's");
+		env_add(f, "NCCL", "NCCL_IB_DISABLE", "1",
+			"no RDMA device belongs to this pod: one that is visible is another's");
 	}
 	env_add(f, "NCCL", "NCCL_SOCKET_IFNAME", arena_printf(f->arena, "=%s", f->pod->rails[0].ifname),
 		"bootstrap over the first rail; = is an exact match: without it net1 also takes net10");
@@ -147,20 +152,24 @@ void env_nvshmem(struct env_facts *f)
 	if (f->pod->n_rails == 0)
 		return;
 	if (f->n_rdma == 0) {
-		env_add(f, "NVSHMEM", "NVSHMEM_REMOTE_TRANSPORT", "none", "it has no transport over TCP: GPUs of other nodes are out of reach");
+		env_add(f, "NVSHMEM", "NVSHMEM_REMOTE_TRANSPORT", "none",
+			"it has no transport over TCP: GPUs of other nodes are out of reach");
 		return;
 	}
 	env_add(f, "NVSHMEM", "NVSHMEM_HCA_LIST", f->devices, "this pod's RDMA device%s", plural(f->n_rdma));
 	env_add(f, "NVSHMEM", "NVSHMEM_ENABLE_NIC_PE_MAPPING", "1", "without it NVSHMEM_HCA_LIST is ignored");
 	if (strncmp(f->prefix, "mlx5", 4) != 0 && *f->prefix)
-		env_add(f, "NVSHMEM", "NVSHMEM_HCA_PREFIX", f->prefix, "it looks only at devices called mlx5..., and these are not");
+		env_add(f, "NVSHMEM", "NVSHMEM_HCA_PREFIX", f->prefix,
+			"it looks only at devices called mlx5..., and these are not");
 	gid_by_rules(f, "NVSHMEM");
 	env_add(f, "NVSHMEM", "NVSHMEM_IB_ENABLE_IBGDA", f->all_mlx5 ? "1" : "0",
 		f->all_mlx5 ? "mlx5 hardware: the GPU may ring the NIC's doorbell itself" :
 			      "needs mlx5 hardware (DevX), and not every rail here is");
 	env_add(f, "NVSHMEM", "NVSHMEM_REMOTE_TRANSPORT", f->all_mlx5 ? "ibgda" : "ibrc",
-		f->all_mlx5 ? "goes with NVSHMEM_IB_ENABLE_IBGDA" : "RC posted by the CPU works on every RDMA device");
-	env_add(f, "NVSHMEM", "NVSHMEM_BOOTSTRAP_UID_SOCK_IFNAME", bootstrap_ifname(f), "bootstrap over the first rail");
+		f->all_mlx5 ? "goes with NVSHMEM_IB_ENABLE_IBGDA"
+			    : "RC posted by the CPU works on every RDMA device");
+	env_add(f, "NVSHMEM", "NVSHMEM_BOOTSTRAP_UID_SOCK_IFNAME", bootstrap_ifname(f),
+		"bootstrap over the first rail");
 }
 
 static void side_channel(struct env_facts *f)
@@ -171,12 +180,14 @@ static void side_channel(struct env_facts *f)
 		if (f->pod->rails[i].n_addresses)
 			address = f->pod->rails[i].addresses[0];
 	if (f->pod->pod_ip)
-		env_add(f, "NIXL", name, f->pod->pod_ip, "the pod's address; the default, localhost, is out of a peer's reach");
+		env_add(f, "NIXL", name, f->pod->pod_ip,
+			"the pod's address; the default, localhost, is out of a peer's reach");
 	else if (address)
 		env_add(f, "NIXL", name, arena_strndup(f->arena, address, strcspn(address, "/")),
 			"the first rail's address, as the pod has no default network; localhost is out of a peer's reach");
 	else
-		env_add(f, "NIXL", name, NULL, "no address is known: localhost, the default, works inside the pod only");
+		env_add(f, "NIXL", name, NULL,
+			"no address is known: localhost, the default, works inside the pod only");
 }
 
 void env_engine(struct env_facts *f)

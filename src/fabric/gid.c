@@ -81,8 +81,8 @@ static bool port_is_infiniband(const struct sysroot *r, struct arena *a, const c
 }
 
 /* Entry @index; *used is false for a free slot: zeros, and types and ndevs fail with EINVAL. */
-static int read_entry(const struct sysroot *r, struct arena *a, const char *rdma, unsigned port, bool infiniband,
-		      unsigned index, struct gid_entry *ret, bool *used)
+static int read_entry(const struct sysroot *r, struct arena *a, const char *rdma, unsigned port,
+		      bool infiniband, unsigned index, struct gid_entry *ret, bool *used)
 {
 	const char *dir = arena_printf(a, "class/infiniband/%s/ports/%u", rdma, port);
 	struct gid_entry g = { .index = index };
@@ -109,8 +109,8 @@ static int read_entry(const struct sysroot *r, struct arena *a, const char *rdma
 	return 0;
 }
 
-int gid_table(const struct sysroot *r, struct arena *a, const char *rdma, unsigned port, struct gid_entry **ret,
-	      size_t *ret_n, struct err *e)
+int gid_table(const struct sysroot *r, struct arena *a, const char *rdma, unsigned port,
+	      struct gid_entry **ret, size_t *ret_n, struct err *e)
 {
 	bool infiniband = port_is_infiniband(r, a, rdma, port);
 	struct gid_entry *table = NULL, entry;
@@ -122,8 +122,9 @@ int gid_table(const struct sysroot *r, struct arena *a, const char *rdma, unsign
 
 	rc = sysfs_list(r, a, &names, &n_names, "class/infiniband/%s/ports/%u/gids", rdma, port);
 	if (rc == -ENOENT)
-		return err_set(e, -ENODEV, "%s has no port %u in this namespace; RDMA devices here: %s", rdma, port,
-			       devices_here(r, a));
+		return err_set(e, -ENODEV,
+			       "%s has no port %u in this namespace; RDMA devices here: %s", rdma,
+			       port, devices_here(r, a));
 	if (rc < 0)
 		return err_errno(e, rc, "GID table of %s port %u", rdma, port);
 	for (size_t i = 0; i < n_names; i++) {
@@ -202,8 +203,8 @@ static int not_found(struct arena *a, const struct gid_entry *t, size_t n, const
 				       ndev ? ndev : "the interface");
 	else
 		meaning = "no interface of this device has that address";
-	return err_set(e, -ENOENT, "%s port %u has no RoCE v2 GID for %s: %s (table: %s)", rdma, port, address, meaning,
-		       table_text(a, t, n));
+	return err_set(e, -ENOENT, "%s port %u has no RoCE v2 GID for %s: %s (table: %s)", rdma,
+		       port, address, meaning, table_text(a, t, n));
 }
 
 int gid_find(const struct sysroot *r, struct arena *a, const char *rdma, unsigned port, const char *address,

@@ -18,8 +18,8 @@ struct gid_entry {
  * Used entries of the port's table, by index, from class/infiniband/DEV/ports/PORT of the sysroot of the pod's
  * namespace. -ENODEV: no such device or port here; @e lists the devices that are.
  */
-int gid_table(const struct sysroot *r, struct arena *a, const char *rdma, unsigned port, struct gid_entry **ret,
-	      size_t *ret_n, struct err *e);
+int gid_table(const struct sysroot *r, struct arena *a, const char *rdma, unsigned port,
+	      struct gid_entry **ret, size_t *ret_n, struct err *e);
 
 /*
  * The RoCE v2 entry of @address (text, v4 or v6, without prefix) on @ndev (NULL: any). -ENOENT: @e lists what the table has and what

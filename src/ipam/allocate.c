@@ -29,7 +29,8 @@ static bool in_window(const struct ipam_range *range, const struct store_ip *ip)
 static bool excluded(const struct ipam_range *range, const struct store_ip *ip)
 {
 	for (size_t i = 0; i < range->n_excludes; i++)
-		if (store_ip_cmp(&range->excludes[i][0], ip) <= 0 && store_ip_cmp(ip, &range->excludes[i][1]) <= 0)
+		if (store_ip_cmp(&range->excludes[i][0], ip) <= 0 &&
+		    store_ip_cmp(ip, &range->excludes[i][1]) <= 0)
 			return true;
 	return false;
 }
@@ -53,17 +54,21 @@ static int exhausted(const struct run *run, const struct ipam_conf *conf, const 
 		if (strcmp(l->pool, range->pool) && !(l->overlap && !strcmp(l->domain, domain_of(conf))))
 			continue;
 		if (held++ < HOLDERS_NAMED)
-			strbuf_addf(&holders, "%s%s %s (%s)", held > 1 ? ", " : "", l->podref, l->ifname, ipam_ip_text(a, &l->ip));
+			strbuf_addf(&holders, "%s%s %s (%s)", held > 1 ? ", " : "", l->podref,
+				    l->ifname, ipam_ip_text(a, &l->ip));
 	}
 	if (held > HOLDERS_NAMED)
 		strbuf_addf(&holders, " and %zu more", held - HOLDERS_NAMED);
-	return err_set(run->e, -ENOSPC, "range %s (%s to %s%s) has no free address left: %zu held%s%s; delete pods or widen the range",
+	return err_set(run->e, -ENOSPC,
+		       "range %s (%s to %s%s) has no free address left: %zu held%s%s; delete pods or widen the range",
 		       range->cidr, ipam_ip_text(a, &range->first), ipam_ip_text(a, &range->last),
-		       range->n_excludes ? ", without what it excludes" : "", held, held ? ", by " : "", held ? holders.s : "");
+		       range->n_excludes ? ", without what it excludes" : "", held,
+		       held ? ", by " : "", held ? holders.s : "");
 }
 
 /* The lowest free address between the excludes, which are sorted by their first address. */
-static int lowest_free(const struct run *run, const struct ipam_conf *conf, const struct ipam_range *range, struct store_ip *ret)
+static int lowest_free(const struct run *run, const struct ipam_conf *conf,
+		       const struct ipam_range *range, struct store_ip *ret)
 {
 	const char *domain = conf->overlapping ? domain_of(conf) : NULL;
 	struct store_ip from = range->first;
@@ -80,7 +85,9 @@ static int lowest_free(const struct run *run, const struct ipam_conf *conf, cons
 		if (some && store_ip_cmp(&from, &to) <= 0)
 			r = store_lease_free_ip(run->s, range->pool, domain, from, to, ret);
 		if (r != -ENOSPC)
-			return r < 0 ? err_errno(run->e, r, "looking for a free address in %s", range->cidr) : 0;
+			return r < 0 ? err_errno(run->e, r, "looking for a free address in %s",
+						 range->cidr)
+				     : 0;
 		if (i < range->n_excludes && store_ip_cmp(&range->excludes[i][1], &from) >= 0) {
 			from = range->excludes[i][1];
 			if (!store_ip_next(&from))
@@ -100,10 +107,13 @@ static int requested_free(const struct run *run, const struct ipam_conf *conf, c
 	int r;
 
 	if (!in_window(range, ip) || excluded(range, ip))
-		return err_set(run->e, -ERANGE, "address %s, which the pod asks for, is not among those that range %s gives out (%s to %s%s)",
-			       text, range->cidr, ipam_ip_text(run->a, &range->first), ipam_ip_text(run->a, &range->last),
+		return err_set(run->e, -ERANGE,
+			       "address %s, which the pod asks for, is not among those that range %s gives out (%s to %s%s)",
+			       text, range->cidr, ipam_ip_text(run->a, &range->first),
+			       ipam_ip_text(run->a, &range->last),
 			       range->n_excludes ? ", without what it excludes" : "");
-	r = store_lease_free_ip(run->s, range->pool, conf->overlapping ? domain_of(conf) : NULL, *ip, *ip, &free_ip);
+	r = store_lease_free_ip(run->s, range->pool, conf->overlapping ? domain_of(conf) : NULL,
+				*ip, *ip, &free_ip);
 	if (r != -ENOSPC)
 		return r < 0 ? err_errno(run->e, r, "looking for address %s", text) : 0;
 	r = store_lease_at(run->s, run->a, range->pool, *ip, &holder);
@@ -111,7 +121,8 @@ static int requested_free(const struct run *run, const struct ipam_conf *conf, c
 		       r < 0 ? "a pod of an overlapping range" : holder.podref, r < 0 ? "" : holder.ifname);
 }
 
-static void give(const struct run *run, struct ipam_given *given, const char *address, const char *gateway, bool v4)
+static void give(const struct run *run, struct ipam_given *given, const char *address,
+		 const char *gateway, bool v4)
 {
 	struct ipam_ip *ip = arena_push(run->a, &given->ips, &given->n_ips, sizeof(*ip));
 
@@ -137,7 +148,8 @@ static int from_range(const struct run *run, const struct ipam_ask *ask, const s
 	if (r == -ENOENT) {
 		if (requested)
 			lease.ip = *requested;
-		r = requested ? requested_free(run, conf, range, requested) : lowest_free(run, conf, range, &lease.ip);
+		r = requested ? requested_free(run, conf, range, requested)
+			      : lowest_free(run, conf, range, &lease.ip);
 		if (r < 0)
 			return r;
 	}
@@ -157,23 +169,29 @@ static int from_range(const struct run *run, const struct ipam_ask *ask, const s
 }
 
 /* Which range of the network the requested address is of; with or without a prefix length. */
-static int match_request(const struct run *run, const struct ipam_ask *ask, struct store_ip *ip, const struct ipam_range **ret)
+static int match_request(const struct run *run, const struct ipam_ask *ask, struct store_ip *ip,
+			 const struct ipam_range **ret)
 {
 	struct ipam_net asked;
 
 	if (ipam_net_parse(ask->requested, &asked) < 0 && ipam_ip_parse(ask->requested, &asked.ip) < 0)
-		return err_set(run->e, -EINVAL, "address %s, which the pod asks for on %s, is no IP address", ask->requested, ask->ifname);
+		return err_set(run->e, -EINVAL,
+			       "address %s, which the pod asks for on %s, is no IP address",
+			       ask->requested, ask->ifname);
 	for (size_t i = 0; i < ask->conf->n_ranges; i++) {
 		struct ipam_net net;
 
-		if (ipam_net_parse(ask->conf->ranges[i].cidr, &net) == 0 && ipam_net_contains(&net, &asked.ip)) {
+		if (ipam_net_parse(ask->conf->ranges[i].cidr, &net) == 0 &&
+		    ipam_net_contains(&net, &asked.ip)) {
 			*ip = asked.ip;
 			*ret = &ask->conf->ranges[i];
 			return 0;
 		}
 	}
-	return err_set(run->e, -ERANGE, "address %s, which the pod asks for on %s, is outside the network's range %s", ask->requested,
-		       ask->ifname, ask->conf->n_ranges ? ask->conf->ranges[0].cidr : "");
+	return err_set(run->e, -ERANGE,
+		       "address %s, which the pod asks for on %s, is outside the network's range %s",
+		       ask->requested, ask->ifname,
+		       ask->conf->n_ranges ? ask->conf->ranges[0].cidr : "");
 }
 
 static int from_ranges(const struct run *run, const struct ipam_ask *ask, struct ipam_given *given)
@@ -194,7 +212,8 @@ static int from_ranges(const struct run *run, const struct ipam_ask *ask, struct
 			r = store_lease_release(run->s, held.container, ask->ifname, run->e);
 	}
 	for (size_t i = 0; i < conf->n_ranges && r >= 0; i++)
-		r = from_range(run, ask, &conf->ranges[i], match == &conf->ranges[i] ? &requested : NULL, given);
+		r = from_range(run, ask, &conf->ranges[i],
+			       match == &conf->ranges[i] ? &requested : NULL, given);
 	return r < 0 ? r : 0;
 }
 
@@ -206,9 +225,12 @@ static int from_request(const struct run *run, const struct ipam_ask *ask, struc
 	bool v4, whole = ipam_net_parse(ask->requested, &asked) == 0;
 
 	if (!whole && ipam_ip_parse(ask->requested, &asked.ip) < 0)
-		return err_set(run->e, -EINVAL, "address %s, which the pod asks for on %s, is no IP address", ask->requested, ask->ifname);
+		return err_set(run->e, -EINVAL,
+			       "address %s, which the pod asks for on %s, is no IP address",
+			       ask->requested, ask->ifname);
 	for (size_t i = 0; i < ask->conf->n_addresses; i++) {
-		if (ipam_net_parse(ask->conf->addresses[i].address, &net) < 0 || !ipam_net_contains(&net, &asked.ip))
+		if (ipam_net_parse(ask->conf->addresses[i].address, &net) < 0 ||
+		    !ipam_net_contains(&net, &asked.ip))
 			continue;
 		gateway = ask->conf->addresses[i].gateway;
 		if (!whole)
@@ -217,7 +239,8 @@ static int from_request(const struct run *run, const struct ipam_ask *ask, struc
 		break;
 	}
 	if (!whole)
-		return err_set(run->e, -EINVAL, "address %s, which the pod asks for on %s, has no prefix length: write it like %s/24",
+		return err_set(run->e, -EINVAL,
+			       "address %s, which the pod asks for on %s, has no prefix length: write it like %s/24",
 			       ask->requested, ask->ifname, ask->requested);
 	v4 = ipam_ip_is_v4(&asked.ip);
 	give(run, given, ipam_net_text(run->a, &asked), gateway, v4);
@@ -240,7 +263,8 @@ static int one(const struct run *run, const struct ipam_ask *ask, struct ipam_gi
 			return r;
 	}
 	for (size_t i = 0; i < conf->n_addresses; i++)
-		give(run, given, conf->addresses[i].address, conf->addresses[i].gateway, !strchr(conf->addresses[i].address, ':'));
+		give(run, given, conf->addresses[i].address, conf->addresses[i].gateway,
+		     !strchr(conf->addresses[i].address, ':'));
 	return 0;
 }
 
@@ -261,7 +285,8 @@ int ipam_allocate(struct store *s, struct arena *a, const char *container, const
 	int r = 0;
 
 	if (leasing && (!podref || !*podref || !container || !*container))
-		return err_set(e, -EINVAL, "addresses are leased to a pod: its name (K8S_POD_NAMESPACE, K8S_POD_NAME) and container are missing");
+		return err_set(e, -EINVAL,
+			       "addresses are leased to a pod: its name (K8S_POD_NAMESPACE, K8S_POD_NAME) and container are missing");
 	if (leasing)
 		r = store_lease_begin(s, e);
 	if (r < 0)

@@ -39,7 +39,8 @@ static int get_list(const struct place *p, const char *key, size_t max, yyjson_v
 	if (v && !yyjson_is_null(v) && !yyjson_is_arr(v))
 		return err_set(p->e, -EINVAL, "%s.%s is no list: write it in [ ]", p->path, key);
 	if (yyjson_arr_size(v) > max)
-		return err_set(p->e, -E2BIG, "%s.%s has %zu elements, %zu is the most", p->path, key, yyjson_arr_size(v), max);
+		return err_set(p->e, -E2BIG, "%s.%s has %zu elements, %zu is the most", p->path,
+			       key, yyjson_arr_size(v), max);
 	*ret = v;
 	return 0;
 }
@@ -58,21 +59,27 @@ static int get_ip(const struct place *p, const char *key, struct store_ip *ret, 
 }
 
 /* "first-last/length", or a CIDR whose host bits mean nothing. */
-static int parse_cidr(const struct place *p, const char *text, struct ipam_net *net, struct store_ip *first, bool *window)
+static int parse_cidr(const struct place *p, const char *text, struct ipam_net *net,
+		      struct store_ip *first, bool *window)
 {
 	const char *dash = strchr(text, '-');
 
 	if (ipam_net_parse(dash ? dash + 1 : text, net) < 0)
-		return err_set(p->e, -EINVAL, "%s.range %s is no CIDR: write it like 10.0.132.0/24, or 10.0.132.10-10.0.132.20/24 for "
-			       "a part of it", p->path, text);
+		return err_set(p->e, -EINVAL,
+			       "%s.range %s is no CIDR: write it like 10.0.132.0/24, or 10.0.132.10-10.0.132.20/24 for "
+			       "a part of it",
+			       p->path, text);
 	*window = dash;
 	if (!dash)
 		return 0;
 	if (ipam_ip_parse(arena_strndup(p->a, text, (size_t)(dash - text)), first) < 0)
-		return err_set(p->e, -EINVAL, "%s.range %s: %.*s is no IP address", p->path, text, (int)(dash - text), text);
+		return err_set(p->e, -EINVAL, "%s.range %s: %.*s is no IP address", p->path, text,
+			       (int)(dash - text), text);
 	if (!ipam_net_contains(net, first))
-		return err_set(p->e, -EINVAL, "%s.range %s: %.*s is outside %s", p->path, text, (int)(dash - text), text,
-			       ipam_net_text(p->a, &(struct ipam_net){ ipam_net_first(net), net->bits }));
+		return err_set(p->e, -EINVAL, "%s.range %s: %.*s is outside %s", p->path, text,
+			       (int)(dash - text), text,
+			       ipam_net_text(p->a,
+					     &(struct ipam_net){ ipam_net_first(net), net->bits }));
 	return 0;
 }
 
@@ -80,25 +87,30 @@ static int parse_cidr(const struct place *p, const char *text, struct ipam_net *
  * Network and broadcast address are never given out, in IPv6 too, so that /31, /32, /127 and /128 hold no
  * address; a start or end on one of them moves inwards.
  */
-static int set_window(const struct place *p, const struct ipam_net *net, const char *range, const struct store_ip *start,
-		      const struct store_ip *end, struct ipam_range *ret)
+static int set_window(const struct place *p, const struct ipam_net *net, const char *range,
+		      const struct store_ip *start, const struct store_ip *end,
+		      struct ipam_range *ret)
 {
 	ret->first = ipam_net_first(net);
 	ret->last = ipam_net_last(net);
 	if (net->bits >= 127)
-		return err_set(p->e, -EINVAL, "%s.range %s has no address to give: its first and last are the network's; use /%d or "
-			       "shorter", p->path, range, ipam_ip_is_v4(&net->ip) ? 30 : 126);
+		return err_set(p->e, -EINVAL,
+			       "%s.range %s has no address to give: its first and last are the network's; use /%d or "
+			       "shorter",
+			       p->path, range, ipam_ip_is_v4(&net->ip) ? 30 : 126);
 	store_ip_next(&ret->first);
 	store_ip_prev(&ret->last);
 	if (start && !ipam_net_contains(net, start))
-		return err_set(p->e, -EINVAL, "%s.range_start %s is outside %s", p->path, ipam_ip_text(p->a, start), ret->cidr);
+		return err_set(p->e, -EINVAL, "%s.range_start %s is outside %s", p->path,
+			       ipam_ip_text(p->a, start), ret->cidr);
 	if (end && !ipam_net_contains(net, end))
-		return err_set(p->e, -EINVAL, "%s.range_end %s is outside %s", p->path, ipam_ip_text(p->a, end), ret->cidr);
+		return err_set(p->e, -EINVAL, "%s.range_end %s is outside %s", p->path,
+			       ipam_ip_text(p->a, end), ret->cidr);
 	if (start && store_ip_cmp(start, &ret->first) >= 0 && store_ip_cmp(start, &ret->last) <= 0)
 		ret->first = *start;
 	if (end && store_ip_cmp(end, &ret->first) < 0)
-		return err_set(p->e, -EINVAL, "%s.range_end %s is below %s, where the range starts", p->path, ipam_ip_text(p->a, end),
-			       ipam_ip_text(p->a, &ret->first));
+		return err_set(p->e, -EINVAL, "%s.range_end %s is below %s, where the range starts",
+			       p->path, ipam_ip_text(p->a, end), ipam_ip_text(p->a, &ret->first));
 	if (end && store_ip_cmp(end, &ret->last) <= 0)
 		ret->last = *end;
 	return 0;
@@ -126,14 +138,16 @@ static int parse_excludes(const struct place *p, const struct ipam_net *net, str
 		struct store_ip(*e)[2];
 
 		if (!text || (ipam_net_parse(text, &out) < 0 && ipam_ip_parse(text, &out.ip) < 0))
-			return err_set(p->e, -EINVAL, "%s.exclude[%zu] %s is neither a CIDR nor an IP address", p->path, i,
-				       text ? text : "");
+			return err_set(p->e, -EINVAL,
+				       "%s.exclude[%zu] %s is neither a CIDR nor an IP address",
+				       p->path, i, text ? text : "");
 		e = arena_push(p->a, &ret->excludes, &ret->n_excludes, sizeof(*e));
 		(*e)[0] = ipam_net_first(&out);
 		(*e)[1] = ipam_net_last(&out);
 		if (store_ip_cmp(&(*e)[1], &first) < 0 || store_ip_cmp(&(*e)[0], &last) > 0)
-			return err_set(p->e, -EINVAL, "%s.exclude[%zu] %s is outside %s: take it out or put it right", p->path, i, text,
-				       ret->cidr);
+			return err_set(p->e, -EINVAL,
+				       "%s.exclude[%zu] %s is outside %s: take it out or put it right",
+				       p->path, i, text, ret->cidr);
 	}
 	if (ret->n_excludes)
 		qsort(ret->excludes, ret->n_excludes, sizeof(*ret->excludes), by_first);
@@ -193,8 +207,9 @@ static int add_range(const struct place *p, struct ipam_conf *conf)
 		return r;
 	for (size_t i = 0; i + 1 < conf->n_ranges; i++)
 		if (!strcmp(conf->ranges[i].pool, range->pool))
-			return err_set(p->e, -EINVAL, "%s.range %s is in the list twice: an interface gets one address of each range", p->path,
-				       range->cidr);
+			return err_set(p->e, -EINVAL,
+				       "%s.range %s is in the list twice: an interface gets one address of each range",
+				       p->path, range->cidr);
 	return 0;
 }
 
@@ -240,11 +255,13 @@ static int parse_addresses(const struct place *p, struct ipam_conf *conf)
 		struct store_ip gateway;
 		bool has_gateway;
 
-		if ((r = get_str(&at, "address", &text)) < 0 || (r = get_ip(&at, "gateway", &gateway, &has_gateway)) < 0)
+		if ((r = get_str(&at, "address", &text)) < 0 ||
+		    (r = get_ip(&at, "gateway", &gateway, &has_gateway)) < 0)
 			return r;
 		if (!text || ipam_net_parse(text, &net) < 0)
-			return err_set(p->e, -EINVAL, "%s.address %s is no address with a prefix length: write it like 10.0.132.5/24", at.path,
-				       text ? text : "(missing)");
+			return err_set(p->e, -EINVAL,
+				       "%s.address %s is no address with a prefix length: write it like 10.0.132.5/24",
+				       at.path, text ? text : "(missing)");
 		s = arena_push(p->a, &conf->addresses, &conf->n_addresses, sizeof(*s));
 		s->address = ipam_net_text(p->a, &net);
 		s->gateway = has_gateway ? ipam_ip_text(p->a, &gateway) : NULL;
@@ -282,12 +299,16 @@ static int parse_routes(const struct place *p, struct ipam_conf *conf)
 		bool has_gw;
 
 		if ((r = get_str(&at, "dst", &dst)) < 0 || (r = get_ip(&at, "gw", &gw, &has_gw)) < 0 ||
-		    (r = get_number(&at, "mtu", &route->mtu)) < 0 || (r = get_number(&at, "advmss", &route->advmss)) < 0 ||
-		    (r = get_number(&at, "priority", &route->priority)) < 0 || (r = get_number(&at, "table", &route->table)) < 0 ||
+		    (r = get_number(&at, "mtu", &route->mtu)) < 0 ||
+		    (r = get_number(&at, "advmss", &route->advmss)) < 0 ||
+		    (r = get_number(&at, "priority", &route->priority)) < 0 ||
+		    (r = get_number(&at, "table", &route->table)) < 0 ||
 		    (r = get_number(&at, "scope", &route->scope)) < 0)
 			return r;
 		if (!dst || ipam_net_parse(dst, &net) < 0)
-			return err_set(p->e, -EINVAL, "%s.dst %s is no CIDR: write it like 10.0.0.0/8", at.path, dst ? dst : "(missing)");
+			return err_set(p->e, -EINVAL,
+				       "%s.dst %s is no CIDR: write it like 10.0.0.0/8", at.path,
+				       dst ? dst : "(missing)");
 		route->dst = ipam_net_text(p->a, &net);
 		route->gw = has_gw ? ipam_ip_text(p->a, &gw) : NULL;
 	}
@@ -306,7 +327,8 @@ static int parse_rest(const struct place *p, struct ipam_conf *conf)
 	if (has_gateway)
 		conf->gateway = ipam_ip_text(p->a, &gateway);
 	if (overlapping && !yyjson_is_null(overlapping) && !yyjson_is_bool(overlapping))
-		return err_set(p->e, -EINVAL, "%s.enable_overlapping_ranges is neither true nor false", p->path);
+		return err_set(p->e, -EINVAL,
+			       "%s.enable_overlapping_ranges is neither true nor false", p->path);
 	conf->overlapping = !yyjson_is_false(overlapping);
 	conf->dns = yyjson_obj_get(p->obj, "dns");
 	if (yyjson_is_null(conf->dns))
@@ -323,7 +345,8 @@ int ipam_conf_parse(struct arena *a, yyjson_val *ipam, struct ipam_conf *ret, st
 	int r;
 
 	if (ipam && !yyjson_is_null(ipam) && !yyjson_is_obj(ipam))
-		return err_set(e, -EINVAL, "ipam is no object: write {\"type\": \"whereabouts\", \"range\": ...}");
+		return err_set(e, -EINVAL,
+			       "ipam is no object: write {\"type\": \"whereabouts\", \"range\": ...}");
 	r = get_str(&p, "type", &conf.type);
 	if (r < 0)
 		return r;
@@ -332,7 +355,9 @@ int ipam_conf_parse(struct arena *a, yyjson_val *ipam, struct ipam_conf *ret, st
 		return 0;
 	}
 	if (strcmp(conf.type, "whereabouts") && strcmp(conf.type, "static"))
-		return err_set(e, -ENOTSUP, "ipam.type %s is not known here: use whereabouts or static", conf.type);
+		return err_set(e, -ENOTSUP,
+			       "ipam.type %s is not known here: use whereabouts or static",
+			       conf.type);
 	if ((r = get_str(&p, "network_name", &conf.network_name)) < 0 || (r = parse_rest(&p, &conf)) < 0 ||
 	    (r = parse_addresses(&p, &conf)) < 0 || (r = parse_routes(&p, &conf)) < 0)
 		return r;

@@ -45,8 +45,8 @@ int ipam_conf_parse(struct arena *a, yyjson_val *ipam, struct ipam_conf *ret, st
  * @conf with each range narrowed to the @part-th (from 1) of @of equal parts (@of below 2: whole): hosts that have a store each, and no cluster,
  * share a range without speaking to each other. The pool's name stays. -ENOSPC: fewer addresses than parts.
  */
-int ipam_share(struct arena *a, const struct ipam_conf *conf, unsigned part, unsigned of, struct ipam_conf *ret,
-	       struct err *e);
+int ipam_share(struct arena *a, const struct ipam_conf *conf, unsigned part, unsigned of,
+	       struct ipam_conf *ret, struct err *e);
 
 struct ipam_ask {
 	const struct ipam_conf *conf;

@@ -19,8 +19,8 @@ static struct store_ip address(unsigned __int128 v)
 	return ip;
 }
 
-int ipam_share(struct arena *a, const struct ipam_conf *conf, unsigned part, unsigned of, struct ipam_conf *ret,
-	       struct err *e)
+int ipam_share(struct arena *a, const struct ipam_conf *conf, unsigned part, unsigned of,
+	       struct ipam_conf *ret, struct err *e)
 {
 	struct ipam_range *ranges = arena_memdup(a, conf->ranges, conf->n_ranges * sizeof(*ranges));
 
@@ -29,7 +29,9 @@ int ipam_share(struct arena *a, const struct ipam_conf *conf, unsigned part, uns
 		unsigned __int128 first = number(r->first), step = (number(r->last) - first) / of;
 
 		if (step == 0)
-			return err_set(e, -ENOSPC, "the range %s is too small to be shared by %u hosts", r->cidr, of);
+			return err_set(e, -ENOSPC,
+				       "the range %s is too small to be shared by %u hosts",
+				       r->cidr, of);
 		if (part < of) /* the last part ends where the range ends */
 			r->last = address(first + step * part - 1);
 		r->first = address(first + step * (part - 1));

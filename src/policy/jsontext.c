@@ -9,8 +9,9 @@
 static size_t space_len(const char *s)
 {
 	static const char *const wide[] = {
-		"\xc2\x85", "\u00a0", "\u1680", "\u2000", "\u2001", "\u2002", "\u2003", "\u2004", "\u2005", "\u2006", "\u2007",
-		"\u2008", "\u2009", "\u200a", "\u2028", "\u2029", "\u202f", "\u205f", "\u3000", NULL,
+		"\xc2\x85", "\u00a0", "\u1680", "\u2000", "\u2001", "\u2002", "\u2003",
+		"\u2004",   "\u2005", "\u2006", "\u2007", "\u2008", "\u2009", "\u200a",
+		"\u2028",   "\u2029", "\u202f", "\u205f", "\u3000", NULL,
 	};
 
 	if (*s && strchr(" \t\n\v\f\r", *s))
@@ -104,7 +105,8 @@ int jsontext_check(const char *text, struct err *e)
 	yyjson_doc_free(doc);
 	if (doc)
 		return 0;
-	return err_set(e, -EINVAL, "%s near '%.20s'", why.msg, why.pos <= len ? text + (why.pos > 10 ? why.pos - 10 : 0) : "");
+	return err_set(e, -EINVAL, "%s near '%.20s'", why.msg,
+		       why.pos <= len ? text + (why.pos > 10 ? why.pos - 10 : 0) : "");
 }
 
 static void newline(struct strbuf *b, size_t depth)

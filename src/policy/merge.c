@@ -25,7 +25,8 @@ static int64_t priority(const struct api_policy *p)
 
 static int weakest_first(const void *x, const void *y)
 {
-	const struct api_policy *a = *(const struct api_policy *const *)x, *b = *(const struct api_policy *const *)y;
+	const struct api_policy *a = *(const struct api_policy *const *)x,
+				*b = *(const struct api_policy *const *)y;
 
 	if (priority(a) != priority(b))
 		return priority(a) > priority(b) ? -1 : 1;
@@ -33,8 +34,8 @@ static int weakest_first(const void *x, const void *y)
 }
 
 /* The VFs of this port that the policy means: those of its pfNames entry, all where that has no '#'. */
-static int vf_range(struct arena *a, const struct api_policy *p, const struct api_interface_status *pf, int64_t *from,
-		    int64_t *to, struct err *e)
+static int vf_range(struct arena *a, const struct api_policy *p,
+		    const struct api_interface_status *pf, int64_t *from, int64_t *to, struct err *e)
 {
 	const struct api_nic_selector *s = p->spec->nic_selector;
 
@@ -110,7 +111,8 @@ static bool overlaps(const char *x, const char *y)
 }
 
 /* @entry is the stronger: what stays of @old comes behind its own group. */
-static void merge_entry(struct arena *a, struct api_interface *entry, const struct api_interface *old, bool equal_priority)
+static void merge_entry(struct arena *a, struct api_interface *entry,
+			const struct api_interface *old, bool equal_priority)
 {
 	bool kept = false;
 
@@ -118,7 +120,8 @@ static void merge_entry(struct arena *a, struct api_interface *entry, const stru
 		const struct api_vf_group *group = &old->vf_groups[i], *own = &entry->vf_groups[0];
 		struct api_vf_group *slot;
 
-		if (streq(group->resource_name, own->resource_name) || overlaps(group->vf_range, own->vf_range))
+		if (streq(group->resource_name, own->resource_name) ||
+		    overlaps(group->vf_range, own->vf_range))
 			continue;
 		slot = arena_push(a, &entry->vf_groups, &entry->n_vf_groups, sizeof(*slot));
 		*slot = *group;
@@ -132,7 +135,8 @@ static void merge_entry(struct arena *a, struct api_interface *entry, const stru
 		entry->num_vfs = old->num_vfs;
 }
 
-static void add_entry(struct arena *a, struct api_nodestate_spec *spec, struct api_interface *entry, bool equal_priority)
+static void add_entry(struct arena *a, struct api_nodestate_spec *spec, struct api_interface *entry,
+		      bool equal_priority)
 {
 	struct api_interface *slot;
 
@@ -186,8 +190,8 @@ static void set_bridge(struct arena *a, struct api_bridges *b, const struct api_
 	b->ovs[i] = *bridge;
 }
 
-static void make_bridge(struct arena *a, const struct api_policy_spec *s, const struct api_interface_status *pf,
-			struct api_ovs_bridge_state *ret)
+static void make_bridge(struct arena *a, const struct api_policy_spec *s,
+			const struct api_interface_status *pf, struct api_ovs_bridge_state *ret)
 {
 	const struct api_ovs *ovs = s->bridge->ovs;
 	struct api_ovs_uplink_state *uplink;
@@ -212,16 +216,23 @@ static int check_bridge(const struct api_policy *p, struct err *e)
 	if (!s->bridge || !s->bridge->ovs)
 		return 0;
 	if (!streq(s->eswitch_mode, "switchdev"))
-		return err_set(e, -EINVAL, "policy %s: eSwitchMode must be switchdev to use software bridge management", name);
+		return err_set(e, -EINVAL,
+			       "policy %s: eSwitchMode must be switchdev to use software bridge management",
+			       name);
 	if (s->link_type && *s->link_type && strcasecmp(s->link_type, "eth"))
-		return err_set(e, -EINVAL, "policy %s: linkType must be eth or ETH to use software bridge management", name);
+		return err_set(e, -EINVAL,
+			       "policy %s: linkType must be eth or ETH to use software bridge management",
+			       name);
 	if (s->externally_managed)
-		return err_set(e, -EINVAL, "policy %s: software bridge management can't be used when link is externally managed", name);
+		return err_set(e, -EINVAL,
+			       "policy %s: software bridge management can't be used when link is externally managed",
+			       name);
 	return 0;
 }
 
-static int apply_policy(struct arena *a, const struct api_policy *p, const struct api_nodestate_status *status,
-			bool equal_priority, struct api_nodestate_spec *spec, size_t *ports, struct err *e)
+static int apply_policy(struct arena *a, const struct api_policy *p,
+			const struct api_nodestate_status *status, bool equal_priority,
+			struct api_nodestate_spec *spec, size_t *ports, struct err *e)
 {
 	int r = check_bridge(p, e);
 
@@ -249,8 +260,8 @@ static int apply_policy(struct arena *a, const struct api_policy *p, const struc
 	return r;
 }
 
-static bool selects_node(struct arena *a, const struct api_policy *p, const struct pair *labels, size_t n_labels,
-			 const char **why)
+static bool selects_node(struct arena *a, const struct api_policy *p, const struct pair *labels,
+			 size_t n_labels, const char **why)
 {
 	for (size_t i = 0; i < p->spec->n_node_selector; i++) {
 		const struct pair *want = &p->spec->node_selector[i];
@@ -275,7 +286,8 @@ static size_t groups_of(const struct api_nodestate_spec *spec, const char *polic
 	return n;
 }
 
-static const char *outcome(struct arena *a, const struct api_policy *p, size_t ports, const struct api_nodestate_spec *spec,
+static const char *outcome(struct arena *a, const struct api_policy *p, size_t ports,
+			   const struct api_nodestate_spec *spec,
 			   const struct api_nodestate_status *status)
 {
 	size_t have = groups_of(spec, p->object.meta->name);
@@ -283,12 +295,15 @@ static const char *outcome(struct arena *a, const struct api_policy *p, size_t p
 	if (ports == 0)
 		return select_counts(a, p->spec->nic_selector, status);
 	if (p->spec->num_vfs <= 0)
-		return arena_printf(a, "selects %zu port%s and asks for no VFs (numVfs %lld)", ports, ports == 1 ? "" : "s",
-				    (long long)p->spec->num_vfs);
+		return arena_printf(a, "selects %zu port%s and asks for no VFs (numVfs %lld)",
+				    ports, ports == 1 ? "" : "s", (long long)p->spec->num_vfs);
 	if (have == 0)
-		return arena_printf(a, "selects %zu port%s, all of which stronger policies take whole", ports, ports == 1 ? "" : "s");
+		return arena_printf(a,
+				    "selects %zu port%s, all of which stronger policies take whole",
+				    ports, ports == 1 ? "" : "s");
 	if (have < ports)
-		return arena_printf(a, "selects %zu ports; stronger policies take %zu of them", ports, ports - have);
+		return arena_printf(a, "selects %zu ports; stronger policies take %zu of them",
+				    ports, ports - have);
 	return arena_printf(a, "selects %zu port%s", ports, ports == 1 ? "" : "s");
 }
 
@@ -329,7 +344,8 @@ int merge_policies(struct arena *a, const struct api_policy **policies, size_t n
 		note->node_selected = all_nodes || selects_node(a, order[i], labels, n_labels, &note->text);
 		if (!note->node_selected)
 			continue;
-		r = apply_policy(a, order[i], status, priority(order[i]) == previous, spec, &note->ports_selected, e);
+		r = apply_policy(a, order[i], status, priority(order[i]) == previous, spec,
+				 &note->ports_selected, e);
 		if (r < 0)
 			return r;
 		previous = priority(order[i]);

@@ -42,7 +42,8 @@ int render_nad(struct arena *a, const struct api_kind *kind, const struct api_ne
 void validate_together(const struct api_policy **policies, size_t n, struct complaints *c);
 
 /* Rules between policies and the nodes and node states of the same input (none: nothing to say). */
-void validate_on_nodes(const struct api_policy **policies, size_t n, const struct api_node **nodes, size_t n_nodes,
-		       const struct api_nodestate **states, size_t n_states, struct complaints *c);
+void validate_on_nodes(const struct api_policy **policies, size_t n, const struct api_node **nodes,
+		       size_t n_nodes, const struct api_nodestate **states, size_t n_states,
+		       struct complaints *c);
 
 #endif

@@ -117,7 +117,8 @@ static void paste(struct strbuf *b, const struct api_kind *kind, const struct ap
 	const struct api_network_spec *s = n->spec;
 	bool list = given(s->meta_plugins);
 
-	strbuf_addf(b, "{\"cniVersion\":\"" CNI_VERSION "\",\"name\":\"%s\",%s", n->object.meta->name, list ? "\"plugins\":[{" : "");
+	strbuf_addf(b, "{\"cniVersion\":\"" CNI_VERSION "\",\"name\":\"%s\",%s",
+		    n->object.meta->name, list ? "\"plugins\":[{" : "");
 	if (!strcmp(kind->kind, "OVSNetwork")) {
 		add_text(b, "type", "ovs");
 		add_capabilities(b, s);
@@ -149,7 +150,8 @@ static int blame(const struct api_network *n, const char *why, struct err *e)
 	} fields[] = {
 		{ "capabilities", s->capabilities, "", "", "an object like {\"ips\": true}" },
 		{ "ipam", s->ipam, "", "", "an object like {\"type\": \"whereabouts\", ...}" },
-		{ "metaPlugins", s->meta_plugins, "[", "]", "plugins like {\"type\": \"rdma\"}, with commas between them" },
+		{ "metaPlugins", s->meta_plugins, "[", "]",
+		  "plugins like {\"type\": \"rdma\"}, with commas between them" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
@@ -160,12 +162,16 @@ static int blame(const struct api_network *n, const char *why, struct err *e)
 			continue;
 		strbuf_addf(&text, "%s%s%s", fields[i].before, fields[i].text, fields[i].after);
 		if (jsontext_check(text.s, &reason) < 0)
-			return err_set(e, -EINVAL, "spec.%s is no JSON (%s): write %s", fields[i].field, reason.msg, fields[i].want);
+			return err_set(e, -EINVAL, "spec.%s is no JSON (%s): write %s",
+				       fields[i].field, reason.msg, fields[i].want);
 	}
-	return err_set(e, -EINVAL, "the network's fields do not make JSON (%s): look for quotes and backslashes in them", why);
+	return err_set(e, -EINVAL,
+		       "the network's fields do not make JSON (%s): look for quotes and backslashes in them",
+		       why);
 }
 
-static const char *config(struct arena *a, const struct api_kind *kind, const struct api_network *n, struct err *e)
+static const char *config(struct arena *a, const struct api_kind *kind, const struct api_network *n,
+			  struct err *e)
 {
 	_cleanup_strbuf_ struct strbuf pasted = STRBUF_INIT, folded = STRBUF_INIT, text = STRBUF_INIT;
 	struct err why;
@@ -181,7 +187,8 @@ static const char *config(struct arena *a, const struct api_kind *kind, const st
 }
 
 /* Deletion of the network takes the NAD with it; across namespaces the API server knows no owner. */
-static int set_owner(struct arena *a, const struct api_kind *kind, const struct api_network *n, struct api_meta *meta, struct err *e)
+static int set_owner(struct arena *a, const struct api_kind *kind, const struct api_network *n,
+		     struct api_meta *meta, struct err *e)
 {
 	yyjson_mut_doc *doc = doc_new(a);
 	yyjson_mut_val *list = yyjson_mut_arr(doc), *owner = yyjson_mut_arr_add_obj(doc, list);
@@ -189,12 +196,14 @@ static int set_owner(struct arena *a, const struct api_kind *kind, const struct 
 
 	if (!given(n->object.meta->uid) || strcmp(meta->namespace, n->object.meta->namespace))
 		return 0;
-	yyjson_mut_obj_add_str(doc, owner, "apiVersion", arena_printf(a, "%s/%s", kind->group, kind->version));
+	yyjson_mut_obj_add_str(doc, owner, "apiVersion",
+			       arena_printf(a, "%s/%s", kind->group, kind->version));
 	yyjson_mut_obj_add_str(doc, owner, "kind", kind->kind);
 	yyjson_mut_obj_add_str(doc, owner, "name", n->object.meta->name);
 	yyjson_mut_obj_add_str(doc, owner, "uid", n->object.meta->uid);
 	text = doc_mut_to_json(a, list, false);
-	return doc_parse_json(a, "ownerReferences", text, strlen(text), DOC_SIZE_MAX, &meta->owner_references, e);
+	return doc_parse_json(a, "ownerReferences", text, strlen(text), DOC_SIZE_MAX,
+			      &meta->owner_references, e);
 }
 
 int render_nad(struct arena *a, const struct api_kind *kind, const struct api_network *network,
@@ -213,10 +222,13 @@ int render_nad(struct arena *a, const struct api_kind *kind, const struct api_ne
 			  from->namespace ? from->namespace : "";
 	annotation = arena_push(a, &meta->annotations, &meta->n_annotations, sizeof(*annotation));
 	annotation->key = NAD_RESOURCE_NAME;
-	annotation->value = arena_printf(a, "%s/%s", prefix, network->spec->resource_name ? network->spec->resource_name : "");
+	annotation->value =
+		arena_printf(a, "%s/%s", prefix,
+			     network->spec->resource_name ? network->spec->resource_name : "");
 	annotation = arena_push(a, &meta->annotations, &meta->n_annotations, sizeof(*annotation));
 	annotation->key = OWNER_REF;
-	annotation->value = arena_printf(a, "%s." GROUP "/%s/%s", kind->kind, from->namespace ? from->namespace : "", from->name);
+	annotation->value = arena_printf(a, "%s." GROUP "/%s/%s", kind->kind,
+					 from->namespace ? from->namespace : "", from->name);
 	nad->spec = arena_alloc(a, sizeof(*nad->spec));
 	nad->spec->config = config(a, kind, network, e);
 	if (!nad->spec->config)

@@ -29,7 +29,8 @@ static bool split_filter(const char *text, regmatch_t m[3])
 	regex_t re;
 	bool found;
 
-	if (regcomp(&re, "^[[:space:]]*([^[:space:]]+)[[:space:]]*:[[:space:]]*([^[:space:]]+)", REG_EXTENDED | REG_NEWLINE))
+	if (regcomp(&re, "^[[:space:]]*([^[:space:]]+)[[:space:]]*:[[:space:]]*([^[:space:]]+)",
+		    REG_EXTENDED | REG_NEWLINE))
 		return false;
 	found = regexec(&re, text, 3, m, 0) == 0;
 	regfree(&re);
@@ -88,7 +89,8 @@ static bool part_given(const struct api_nic_selector *s, enum part part)
 	}
 }
 
-static bool part_matches(const struct api_nic_selector *s, enum part part, const struct api_interface_status *pf)
+static bool part_matches(const struct api_nic_selector *s, enum part part,
+			 const struct api_interface_status *pf)
 {
 	switch (part) {
 	case VENDOR:
@@ -158,7 +160,8 @@ bool merge_selects(struct arena *a, const struct api_nic_selector *s, const stru
 	return any;
 }
 
-const char *select_counts(struct arena *a, const struct api_nic_selector *s, const struct api_nodestate_status *status)
+const char *select_counts(struct arena *a, const struct api_nic_selector *s,
+			  const struct api_nodestate_status *status)
 {
 	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
 	size_t ports = status ? status->n_interfaces : 0;
@@ -172,7 +175,8 @@ const char *select_counts(struct arena *a, const struct api_nic_selector *s, con
 			continue;
 		for (size_t i = 0; i < ports; i++)
 			n += part_matches(s, part, &status->interfaces[i]);
-		strbuf_addf(&b, "%s %s %s matches %zu", b.len ? "," : "", part_names[part], part_value(a, s, part), n);
+		strbuf_addf(&b, "%s %s %s matches %zu", b.len ? "," : "", part_names[part],
+			    part_value(a, s, part), n);
 	}
 	if (b.len == 0)
 		return "selects no port: its nicSelector is empty";

@@ -9,6 +9,7 @@
 bool select_alt_name(const struct api_interface_status *pf, const char *name);
 
 /* "selects no port here: vendor 15b3 matches 2 of 4 ports, deviceID 101d none" */
-const char *select_counts(struct arena *a, const struct api_nic_selector *s, const struct api_nodestate_status *status);
+const char *select_counts(struct arena *a, const struct api_nic_selector *s,
+			  const struct api_nodestate_status *status);
 
 #endif

@@ -52,7 +52,8 @@ static bool apart(const struct api_policy_spec *a, const struct api_policy_spec 
 }
 
 /* Name and VFs of one pfNames entry; a name alone means all of the policy's VFs. False when it cannot be read. */
-static bool vfs_of(struct complaints *c, const struct api_policy *p, const char *text, const char **name, int64_t *from, int64_t *to)
+static bool vfs_of(struct complaints *c, const struct api_policy *p, const char *text,
+		   const char **name, int64_t *from, int64_t *to)
 {
 	if (api_pf_name(c->arena, text, name, from, to, NULL) < 0)
 		return false;
@@ -63,7 +64,8 @@ static bool vfs_of(struct complaints *c, const struct api_policy *p, const char 
 	return true;
 }
 
-static void check_ports(const struct api_policy *new, const struct api_policy *old, bool maybe, struct complaints *c)
+static void check_ports(const struct api_policy *new, const struct api_policy *old, bool maybe,
+			struct complaints *c)
 {
 	const struct api_nic_selector *ns = new->spec->nic_selector, *os = old->spec->nic_selector;
 
@@ -71,26 +73,37 @@ static void check_ports(const struct api_policy *new, const struct api_policy *o
 		for (size_t k = 0; k < os->n_pf_names; k++) {
 			const char *n_name, *o_name;
 			int64_t n_from, n_to, o_from, o_to;
-			const char *path = at(c, new, arena_printf(c->arena, "spec.nicSelector.pfNames[%zu]", i));
+			const char *path =
+				at(c, new,
+				   arena_printf(c->arena, "spec.nicSelector.pfNames[%zu]", i));
 
 			if (!vfs_of(c, new, ns->pf_names[i], &n_name, &n_from, &n_to) ||
-			    !vfs_of(c, old, os->pf_names[k], &o_name, &o_from, &o_to) || strcmp(n_name, o_name))
+			    !vfs_of(c, old, os->pf_names[k], &o_name, &o_from, &o_to) ||
+			    strcmp(n_name, o_name))
 				continue;
 			if (new->spec->externally_managed != old->spec->externally_managed)
-				complain(c, maybe, at(c, new, "spec.externallyManaged"), "externallyManage is inconsistent with existing policy %s",
+				complain(c, maybe, at(c, new, "spec.externallyManaged"),
+					 "externallyManage is inconsistent with existing policy %s",
 					 name_of(old));
 			else if (n_from <= o_to && o_from <= n_to)
-				complain(c, maybe, path, "VF index range in %s is overlapped with existing policy %s", ns->pf_names[i], name_of(old));
+				complain(c, maybe, path,
+					 "VF index range in %s is overlapped with existing policy %s",
+					 ns->pf_names[i], name_of(old));
 		}
 	}
 	for (size_t i = 0; i < ns->n_root_devices; i++)
 		for (size_t k = 0; k < os->n_root_devices; k++)
 			if (!strcmp(ns->root_devices[i], os->root_devices[k]))
-				complain(c, maybe, at(c, new, arena_printf(c->arena, "spec.nicSelector.rootDevices[%zu]", i)),
-					 "root device %s is overlapped with existing policy %s", ns->root_devices[i], name_of(old));
+				complain(c, maybe,
+					 at(c, new,
+					    arena_printf(c->arena,
+							 "spec.nicSelector.rootDevices[%zu]", i)),
+					 "root device %s is overlapped with existing policy %s",
+					 ns->root_devices[i], name_of(old));
 }
 
-static void check_topology(const struct api_policy *new, const struct api_policy *old, bool maybe, struct complaints *c)
+static void check_topology(const struct api_policy *new, const struct api_policy *old, bool maybe,
+			   struct complaints *c)
 {
 	const struct api_policy_spec *n = new->spec, *o = old->spec;
 
@@ -99,7 +112,8 @@ static void check_topology(const struct api_policy *new, const struct api_policy
 		return;
 	complain(c, maybe, at(c, new, "spec.excludeTopology"),
 		 "excludeTopology[%s] field conflicts with policy [%s].ExcludeTopology[%s] as they target the same resource[%s]",
-		 n->exclude_topology ? "true" : "false", name_of(old), o->exclude_topology ? "true" : "false", n->resource_name);
+		 n->exclude_topology ? "true" : "false", name_of(old),
+		 o->exclude_topology ? "true" : "false", n->resource_name);
 }
 
 void validate_together(const struct api_policy **policies, size_t n, struct complaints *c)
@@ -110,7 +124,8 @@ void validate_together(const struct api_policy **policies, size_t n, struct comp
 			/* a node that both are for is certain only when one asks for no label that the other does not */
 			bool maybe = !implied(new->spec, old->spec) && !implied(old->spec, new->spec);
 
-			if (!strcmp(name_of(new), "default") || !strcmp(name_of(old), "default") || apart(new->spec, old->spec))
+			if (!strcmp(name_of(new), "default") || !strcmp(name_of(old), "default") ||
+			    apart(new->spec, old->spec))
 				continue;
 			if (new->spec->nic_selector && old->spec->nic_selector)
 				check_ports(new, old, maybe, c);
@@ -119,7 +134,8 @@ void validate_together(const struct api_policy **policies, size_t n, struct comp
 	}
 }
 
-static void check_external(const struct api_policy *p, const struct api_interface_status *pf, struct complaints *c)
+static void check_external(const struct api_policy *p, const struct api_interface_status *pf,
+			   struct complaints *c)
 {
 	const struct api_policy_spec *s = p->spec;
 
@@ -128,14 +144,17 @@ static void check_external(const struct api_policy *p, const struct api_interfac
 			 "numVfs(%lld) in CR %s is higher than the virtual functions allocated for the PF externally value(%lld)",
 			 (long long)s->num_vfs, name_of(p), (long long)pf->num_vfs);
 	if (s->mtu > pf->mtu)
-		complain(c, false, at(c, p, "spec.mtu"), "MTU(%lld) in CR %s is higher than the MTU for the PF externally value(%lld)",
+		complain(c, false, at(c, p, "spec.mtu"),
+			 "MTU(%lld) in CR %s is higher than the MTU for the PF externally value(%lld)",
 			 (long long)s->mtu, name_of(p), (long long)pf->mtu);
 	if (given(s->link_type) && strcasecmp(s->link_type, pf->link_type ? pf->link_type : ""))
-		complain(c, false, at(c, p, "spec.linkType"), "LinkType(%s) in CR %s is not equal to the LinkType for the PF externally value(%s)",
+		complain(c, false, at(c, p, "spec.linkType"),
+			 "LinkType(%s) in CR %s is not equal to the LinkType for the PF externally value(%s)",
 			 s->link_type, name_of(p), pf->link_type ? pf->link_type : "");
 }
 
-static void check_port(const struct api_policy *p, const struct api_interface_status *pf, struct complaints *c)
+static void check_port(const struct api_policy *p, const struct api_interface_status *pf,
+		       struct complaints *c)
 {
 	const struct api_policy_spec *s = p->spec;
 	const char *vendor = pf->vendor ? pf->vendor : "";
@@ -148,16 +167,19 @@ static void check_port(const struct api_policy *p, const struct api_interface_st
 		complain(c, false, at(c, p, "spec.numVfs"), "numVfs(0) in CR %s is not allowed", name_of(p));
 	/* firmware of Mellanox' ports is set to what is asked for: totalvfs may be smaller today */
 	if (max > 0 && s->num_vfs > max)
-		complain(c, false, at(c, p, "spec.numVfs"), "numVfs(%lld) in CR %s exceed the maximum allowed value(%lld) interface(%s)",
+		complain(c, false, at(c, p, "spec.numVfs"),
+			 "numVfs(%lld) in CR %s exceed the maximum allowed value(%lld) interface(%s)",
 			 (long long)s->num_vfs, name_of(p), (long long)max, pf->name ? pf->name : "");
 	if (s->externally_managed)
 		check_external(p, pf, c);
 	if (given(s->vdpa_type) && strcmp(vendor, VENDOR_MELLANOX))
-		complain(c, false, at(c, p, "spec.vdpaType"), "vendor(%s) in CR %s not supported for vdpa interface(%s)", vendor, name_of(p),
-			 pf->name ? pf->name : "");
+		complain(c, false, at(c, p, "spec.vdpaType"),
+			 "vendor(%s) in CR %s not supported for vdpa interface(%s)", vendor,
+			 name_of(p), pf->name ? pf->name : "");
 }
 
-static const struct api_nodestate *state_of(const struct api_node *node, const struct api_nodestate **states, size_t n)
+static const struct api_nodestate *state_of(const struct api_node *node,
+					    const struct api_nodestate **states, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		if (!strcmp(states[i]->object.meta->name, node->object.meta->name))
@@ -193,20 +215,24 @@ static void check_on_nodes(const struct api_policy *p, const struct api_node **n
 			continue;
 		known++;
 		for (size_t k = 0; k < state->status->n_interfaces; k++) {
-			if (!merge_selects(c->arena, p->spec->nic_selector, &state->status->interfaces[k], NULL))
+			if (!merge_selects(c->arena, p->spec->nic_selector,
+					   &state->status->interfaces[k], NULL))
 				continue;
 			ports++;
 			check_port(p, &state->status->interfaces[k], c);
 		}
 	}
 	if (matched == 0)
-		complain(c, false, at(c, p, "spec.nodeSelector"), "no matched node is selected by the nodeSelector in CR %s", name_of(p));
+		complain(c, false, at(c, p, "spec.nodeSelector"),
+			 "no matched node is selected by the nodeSelector in CR %s", name_of(p));
 	else if (known && ports == 0)
-		complain(c, false, at(c, p, "spec.nicSelector"), "no supported NIC is selected by the nicSelector in CR %s", name_of(p));
+		complain(c, false, at(c, p, "spec.nicSelector"),
+			 "no supported NIC is selected by the nicSelector in CR %s", name_of(p));
 }
 
-void validate_on_nodes(const struct api_policy **policies, size_t n, const struct api_node **nodes, size_t n_nodes,
-		       const struct api_nodestate **states, size_t n_states, struct complaints *c)
+void validate_on_nodes(const struct api_policy **policies, size_t n, const struct api_node **nodes,
+		       size_t n_nodes, const struct api_nodestate **states, size_t n_states,
+		       struct complaints *c)
 {
 	for (size_t i = 0; i < n && n_nodes; i++)
 		if (strcmp(name_of(policies[i]), "default"))

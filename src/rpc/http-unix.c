@@ -89,9 +89,9 @@ static int hand_lines(struct strbuf *b, int (*line)(void *, const char *, size_t
 	return 0;
 }
 
-int http_unix(const char *socket_path, const char *method, const char *target, const char *body, size_t len, size_t max_reply,
-	      int (*line)(void *arg, const char *line, size_t len), void *arg, struct arena *a, int *status, char **reply,
-	      struct err *e)
+int http_unix(const char *socket_path, const char *method, const char *target, const char *body,
+	      size_t len, size_t max_reply, int (*line)(void *arg, const char *line, size_t len),
+	      void *arg, struct arena *a, int *status, char **reply, struct err *e)
 {
 	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT, in = STRBUF_INIT;
 	_cleanup_close_ int fd = -1;
@@ -107,10 +107,12 @@ int http_unix(const char *socket_path, const char *method, const char *target, c
 		return err_errno(e, -errno, "socket");
 	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
 		return err_set(e, errno == EACCES ? -EACCES : -ENOTCONN,
-			       errno == EACCES ? "%s belongs to root: run as root (%s)" :
-						 "no agent answers on %s (%s): start it with 'kvrail agent --standalone'",
+			       errno == EACCES
+				       ? "%s belongs to root: run as root (%s)"
+				       : "no agent answers on %s (%s): start it with 'kvrail agent --standalone'",
 			       socket_path, strerror(errno));
-	strbuf_addf(&out, "%s %s HTTP/1.0\r\nHost: kvrail\r\nContent-Length: %zu\r\n\r\n", method, target, len);
+	strbuf_addf(&out, "%s %s HTTP/1.0\r\nHost: kvrail\r\nContent-Length: %zu\r\n\r\n", method,
+		    target, len);
 	strbuf_add(&out, body, len);
 	r = send_all(fd, out.s, out.len);
 	if (r < 0)

@@ -49,7 +49,8 @@ static enum MHD_Result queue(struct MHD_Connection *c, const struct httpd_reply 
 		response = MHD_create_response_from_pipe(reply->fd);
 	else
 		response = MHD_create_response_from_buffer(reply->body ? strlen(reply->body) : 0,
-							   (void *)(uintptr_t)reply->body, MHD_RESPMEM_MUST_COPY);
+							   (void *)(uintptr_t)reply->body,
+							   MHD_RESPMEM_MUST_COPY);
 	if (!response)
 		return MHD_NO;
 	MHD_add_response_header(response, "Content-Type",
@@ -71,7 +72,9 @@ static enum MHD_Result answer(struct httpd *h, struct MHD_Connection *c, const c
 
 	call->replied = true;
 	if (call->too_long) {
-		httpd_say(&reply, 413, arena_printf(a, "{\"error\":\"the request is larger than %zu bytes\"}", h->max_body));
+		httpd_say(&reply, 413,
+			  arena_printf(a, "{\"error\":\"the request is larger than %zu bytes\"}",
+				       h->max_body));
 		return queue(c, &reply);
 	}
 	if (!info || getsockopt(info->connect_fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
@@ -153,7 +156,8 @@ static int unix_listen(const char *path, struct err *e)
 		return err_errno(e, r, "making the folder of %s", path);
 	probe = unix_connect(&sa);
 	if (probe >= 0)
-		return err_set(e, -EADDRINUSE, "another agent answers on %s: stop it, or name another socket", path);
+		return err_set(e, -EADDRINUSE,
+			       "another agent answers on %s: stop it, or name another socket", path);
 	unlink(path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
@@ -182,11 +186,12 @@ int httpd_start(const char *path, size_t max_body, unsigned max_connections, htt
 	h->arg = arg;
 	h->max_body = max_body;
 	strcpy(h->path, path);
-	h->mhd = MHD_start_daemon(MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_ITC |
-					  MHD_USE_POLL,
+	h->mhd = MHD_start_daemon(MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD |
+					  MHD_USE_ITC | MHD_USE_POLL,
 				  0, NULL, NULL, on_request, h, MHD_OPTION_LISTEN_SOCKET, fd,
-				  MHD_OPTION_CONNECTION_LIMIT, max_connections, MHD_OPTION_THREAD_STACK_SIZE,
-				  (size_t)THREAD_STACK, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
+				  MHD_OPTION_CONNECTION_LIMIT, max_connections,
+				  MHD_OPTION_THREAD_STACK_SIZE, (size_t)THREAD_STACK,
+				  MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
 				  MHD_OPTION_NOTIFY_COMPLETED, on_done, NULL, MHD_OPTION_END);
 	if (!h->mhd) {
 		close(fd);

@@ -52,8 +52,8 @@ struct httpd *httpd_stop(struct httpd *h);
  * (its non-zero return stops and is returned), else the whole body is put in *reply ("" when empty).
  * -ENOTCONN when nobody answers there; -EFBIG for more than @max_reply bytes or, with @line, a line longer than that.
  */
-int http_unix(const char *socket_path, const char *method, const char *target, const char *body, size_t len, size_t max_reply,
-	      int (*line)(void *arg, const char *line, size_t len), void *arg, struct arena *a, int *status, char **reply,
-	      struct err *e);
+int http_unix(const char *socket_path, const char *method, const char *target, const char *body,
+	      size_t len, size_t max_reply, int (*line)(void *arg, const char *line, size_t len),
+	      void *arg, struct arena *a, int *status, char **reply, struct err *e);
 
 #endif

@@ -43,7 +43,8 @@ static int read_lease(sqlite3_stmt *q, struct arena *a, struct store_lease *l)
 }
 
 /* The run with the greatest first address that is not above @ip; -ENOENT when there is none. */
-static int run_below(struct store *s, enum space space, const char *name, const struct store_ip *ip, struct run *ret)
+static int run_below(struct store *s, enum space space, const char *name, const struct store_ip *ip,
+		     struct run *ret)
 {
 	_cleanup_reset_ sqlite3_stmt *q = db_stmt(s, SQL_RUN_AT);
 	struct run run;
@@ -64,7 +65,8 @@ static int run_below(struct store *s, enum space space, const char *name, const 
 }
 
 /* 1 and the run when a run covers @ip, else 0. */
-static int run_covering(struct store *s, enum space space, const char *name, const struct store_ip *ip, struct run *ret)
+static int run_covering(struct store *s, enum space space, const char *name,
+			const struct store_ip *ip, struct run *ret)
 {
 	struct run run;
 	int r = run_below(s, space, name, ip, &run);
@@ -77,8 +79,8 @@ static int run_covering(struct store *s, enum space space, const char *name, con
 	return 1;
 }
 
-static int run_write(struct store *s, enum db_sql which, enum space space, const char *name, const struct store_ip *first,
-		     const struct store_ip *last)
+static int run_write(struct store *s, enum db_sql which, enum space space, const char *name,
+		     const struct store_ip *first, const struct store_ip *last)
 {
 	_cleanup_reset_ sqlite3_stmt *q = db_stmt(s, which);
 
@@ -138,7 +140,8 @@ int store_lease_begin(struct store *s, struct err *e)
 {
 	db_lock(s);
 	if (s->leasing || db_exec(s, SQL_BEGIN) < 0) {
-		int r = s->leasing ? err_set(e, -EBUSY, "a lease transaction is open in this thread") : db_fail(s, e);
+		int r = s->leasing ? err_set(e, -EBUSY, "a lease transaction is open in this thread")
+				   : db_fail(s, e);
 
 		pthread_mutex_unlock(&s->lock);
 		return r;
@@ -158,7 +161,9 @@ void store_lease_rollback(struct store *s)
 int store_lease_commit(struct store *s, struct err *e)
 {
 	/* a transaction that SQLite has given up must not pass for a durable one */
-	int r = sqlite3_get_autocommit(s->db) ? err_set(e, -EIO, "%s: the transaction failed before", s->path) : 0;
+	int r = sqlite3_get_autocommit(s->db)
+			? err_set(e, -EIO, "%s: the transaction failed before", s->path)
+			: 0;
 
 	if (r == 0 && db_exec(s, SQL_COMMIT) < 0)
 		r = db_fail(s, e);
@@ -185,8 +190,8 @@ static int one_lease(struct store *s, struct arena *a, sqlite3_stmt *q, struct s
 	return 0;
 }
 
-int store_lease_find(struct store *s, struct arena *a, const char *pool, const char *podref, const char *ifname,
-		     struct store_lease *ret)
+int store_lease_find(struct store *s, struct arena *a, const char *pool, const char *podref,
+		     const char *ifname, struct store_lease *ret)
 {
 	_cleanup_unlock_ struct store *locked = db_lock(s);
 	_cleanup_reset_ sqlite3_stmt *q = db_stmt(s, SQL_LEASE_OF_POD);
@@ -199,7 +204,8 @@ int store_lease_find(struct store *s, struct arena *a, const char *pool, const c
 	return one_lease(s, a, q, ret);
 }
 
-int store_lease_at(struct store *s, struct arena *a, const char *pool, struct store_ip ip, struct store_lease *ret)
+int store_lease_at(struct store *s, struct arena *a, const char *pool, struct store_ip ip,
+		   struct store_lease *ret)
 {
 	_cleanup_unlock_ struct store *locked = db_lock(s);
 	_cleanup_reset_ sqlite3_stmt *q = db_stmt(s, SQL_LEASE_AT);
@@ -215,8 +221,8 @@ int store_lease_at(struct store *s, struct arena *a, const char *pool, struct st
  * Each step leaves one whole run behind. Overlapping leases of the pool are in the domain's runs too, so that
  * only leases of this pool that were made without overlap, lying between those, cost another step.
  */
-int store_lease_free_ip(struct store *s, const char *pool, const char *domain, struct store_ip from, struct store_ip to,
-			struct store_ip *ret)
+int store_lease_free_ip(struct store *s, const char *pool, const char *domain, struct store_ip from,
+			struct store_ip to, struct store_ip *ret)
 {
 	_cleanup_unlock_ struct store *locked = db_lock(s);
 	struct store_ip ip = from;
@@ -382,7 +388,8 @@ int store_lease_release(struct store *s, const char *container, const char *ifna
 	return (int)n;
 }
 
-int store_leases(struct store *s, struct arena *a, const char *pool, struct store_lease **ret, size_t *ret_n, struct err *e)
+int store_leases(struct store *s, struct arena *a, const char *pool, struct store_lease **ret,
+		 size_t *ret_n, struct err *e)
 {
 	_cleanup_unlock_ struct store *locked = db_lock(s);
 	_cleanup_reset_ sqlite3_stmt *q = db_stmt(s, pool ? SQL_LEASES_OF_POOL : SQL_LEASES);

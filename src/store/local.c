@@ -40,24 +40,34 @@ static const char *const sql[SQL_COUNT] = {
 	[SQL_SAVEPOINT_RELEASE] = "RELEASE change",
 	[SQL_SAVEPOINT_ROLLBACK] = "ROLLBACK TO change",
 	[SQL_VERSION_NEXT] = "UPDATE counter SET n = n + 1",
-	[SQL_OBJECT_PUT] = "INSERT INTO objects VALUES(?1, ?2, ?3, ?4, (SELECT n FROM counter)) ON CONFLICT DO UPDATE"
-			   " SET json = excluded.json, version = excluded.version WHERE json IS NOT excluded.json",
-	[SQL_OBJECT_GET] = "SELECT kind, namespace, name, json, version FROM objects WHERE kind = ?1 AND namespace = ?2 AND name = ?3",
-	[SQL_OBJECT_LIST] = "SELECT kind, namespace, name, json, version FROM objects WHERE kind = ?1 ORDER BY namespace, name",
-	[SQL_OBJECT_LIST_NS] = "SELECT kind, namespace, name, json, version FROM objects WHERE kind = ?1 AND namespace = ?2 ORDER BY name",
+	[SQL_OBJECT_PUT] =
+		"INSERT INTO objects VALUES(?1, ?2, ?3, ?4, (SELECT n FROM counter)) ON CONFLICT DO UPDATE"
+		" SET json = excluded.json, version = excluded.version WHERE json IS NOT excluded.json",
+	[SQL_OBJECT_GET] =
+		"SELECT kind, namespace, name, json, version FROM objects WHERE kind = ?1 AND namespace = ?2 AND name = ?3",
+	[SQL_OBJECT_LIST] =
+		"SELECT kind, namespace, name, json, version FROM objects WHERE kind = ?1 ORDER BY namespace, name",
+	[SQL_OBJECT_LIST_NS] =
+		"SELECT kind, namespace, name, json, version FROM objects WHERE kind = ?1 AND namespace = ?2 ORDER BY name",
 	[SQL_OBJECT_DELETE] = "DELETE FROM objects WHERE kind = ?1 AND namespace = ?2 AND name = ?3",
 	/* without the hint SQLite walks the pool, which is in the order asked for */
-	[SQL_LEASE_OF_POD] = "SELECT " LEASE_COLUMNS " FROM leases INDEXED BY leases_pod WHERE podref = ?2 AND ifname = ?3 AND pool = ?1"
-			     " ORDER BY ip LIMIT 1",
+	[SQL_LEASE_OF_POD] =
+		"SELECT " LEASE_COLUMNS
+		" FROM leases INDEXED BY leases_pod WHERE podref = ?2 AND ifname = ?3 AND pool = ?1"
+		" ORDER BY ip LIMIT 1",
 	[SQL_LEASE_AT] = "SELECT " LEASE_COLUMNS " FROM leases WHERE pool = ?1 AND ip = ?2",
-	[SQL_LEASE_INSERT] = "INSERT INTO leases(" LEASE_COLUMNS ") VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-	[SQL_LEASE_REFRESH] = "UPDATE leases SET container = ?3, overlap = ?4, domain = ?5 WHERE pool = ?1 AND ip = ?2",
+	[SQL_LEASE_INSERT] =
+		"INSERT INTO leases(" LEASE_COLUMNS ") VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+	[SQL_LEASE_REFRESH] =
+		"UPDATE leases SET container = ?3, overlap = ?4, domain = ?5 WHERE pool = ?1 AND ip = ?2",
 	[SQL_LEASE_DELETE] = "DELETE FROM leases WHERE pool = ?1 AND ip = ?2",
 	[SQL_LEASES_OF_CONTAINER] = "SELECT " LEASE_COLUMNS " FROM leases WHERE container = ?1",
-	[SQL_LEASES_OF_INTERFACE] = "SELECT " LEASE_COLUMNS " FROM leases WHERE container = ?1 AND ifname = ?2",
+	[SQL_LEASES_OF_INTERFACE] =
+		"SELECT " LEASE_COLUMNS " FROM leases WHERE container = ?1 AND ifname = ?2",
 	[SQL_LEASES] = "SELECT " LEASE_COLUMNS " FROM leases ORDER BY pool, ip",
 	[SQL_LEASES_OF_POOL] = "SELECT " LEASE_COLUMNS " FROM leases WHERE pool = ?1 ORDER BY ip",
-	[SQL_RUN_AT] = "SELECT first, last FROM runs WHERE space = ?1 AND name = ?2 AND first <= ?3 ORDER BY first DESC LIMIT 1",
+	[SQL_RUN_AT] =
+		"SELECT first, last FROM runs WHERE space = ?1 AND name = ?2 AND first <= ?3 ORDER BY first DESC LIMIT 1",
 	[SQL_RUN_INSERT] = "INSERT INTO runs VALUES(?1, ?2, ?3, ?4)",
 	[SQL_RUN_RESIZE] = "UPDATE runs SET last = ?4 WHERE space = ?1 AND name = ?2 AND first = ?3",
 	[SQL_RUN_DELETE] = "DELETE FROM runs WHERE space = ?1 AND name = ?2 AND first = ?3",
@@ -65,8 +75,10 @@ static const char *const sql[SQL_COUNT] = {
 
 static int damaged(const char *path, const char *what, struct err *e)
 {
-	return err_set(e, -EBADMSG, "%s is damaged (%s): stop kvrail, move it and the files %s-wal and %s-shm away, then start "
-		       "again; networks and policies must be applied again", path, what, path, path);
+	return err_set(e, -EBADMSG,
+		       "%s is damaged (%s): stop kvrail, move it and the files %s-wal and %s-shm away, then start "
+		       "again; networks and policies must be applied again",
+		       path, what, path, path);
 }
 
 int db_fail(struct store *s, struct err *e)
@@ -75,7 +87,9 @@ int db_fail(struct store *s, struct err *e)
 
 	switch (sqlite3_errcode(s->db)) {
 	case SQLITE_FULL:
-		return err_set(e, -ENOSPC, "%s: no space left on its disk: free some and try again; nothing was changed", s->path);
+		return err_set(e, -ENOSPC,
+			       "%s: no space left on its disk: free some and try again; nothing was changed",
+			       s->path);
 	case SQLITE_CORRUPT:
 	case SQLITE_NOTADB:
 		return damaged(s->path, sqlite3_errmsg(s->db), e);
@@ -90,7 +104,8 @@ int db_fail(struct store *s, struct err *e)
 		return err_set(e, -ENOMEM, "%s: out of memory", s->path);
 	case SQLITE_IOERR:
 		if (cause == ENOSPC)
-			return err_set(e, -ENOSPC, "%s: no space left on its disk: free some and try again; nothing was changed",
+			return err_set(e, -ENOSPC,
+				       "%s: no space left on its disk: free some and try again; nothing was changed",
 				       s->path);
 		return err_errno(e, cause ? -cause : -EIO, "%s: %s", s->path, sqlite3_errmsg(s->db));
 	default:
@@ -211,8 +226,10 @@ static int create_db(const char *path, struct err *e)
 	r = open_db(s, fresh, e);
 	if (r < 0)
 		return r;
-	if (sqlite3_exec(s->db, arena_printf(a, "PRAGMA synchronous=FULL; BEGIN; %s PRAGMA user_version=%d; COMMIT", schema,
-					     SCHEMA_VERSION), NULL, NULL, NULL) != SQLITE_OK)
+	if (sqlite3_exec(s->db,
+			 arena_printf(a, "PRAGMA synchronous=FULL; BEGIN; %s PRAGMA user_version=%d; COMMIT",
+				      schema, SCHEMA_VERSION),
+			 NULL, NULL, NULL) != SQLITE_OK)
 		return db_fail(s, e);
 	if (rename(fresh, path) < 0)
 		return err_errno(e, -errno, "%s cannot be made", path);
@@ -230,8 +247,10 @@ static int check_db(struct store *s, struct err *e)
 		return db_fail(s, e);
 	version = atoi(answer);
 	if (version > SCHEMA_VERSION)
-		return err_set(e, -ENOTSUP, "%s was written by a newer kvrail (its format is %d, this program knows %d): start that "
-			       "version, or move the file away", s->path, version, SCHEMA_VERSION);
+		return err_set(e, -ENOTSUP,
+			       "%s was written by a newer kvrail (its format is %d, this program knows %d): start that "
+			       "version, or move the file away",
+			       s->path, version, SCHEMA_VERSION);
 	if (version < 1)
 		return damaged(s->path, "it is no store of kvrail", e);
 	answer = ask(s, a, "PRAGMA quick_check(1)");
@@ -243,7 +262,9 @@ static int check_db(struct store *s, struct err *e)
 	if (!answer || sqlite3_exec(s->db, "PRAGMA synchronous=FULL", NULL, NULL, NULL) != SQLITE_OK)
 		return db_fail(s, e);
 	if (strcmp(answer, "wal"))
-		return err_set(e, -EIO, "%s: its file system cannot hold SQLite's write-ahead log: choose a local disk", s->path);
+		return err_set(e, -EIO,
+			       "%s: its file system cannot hold SQLite's write-ahead log: choose a local disk",
+			       s->path);
 	return 0;
 }
 

@@ -2,7 +2,8 @@
 /* Objects as JSON text under (kind, namespace, name). */
 #include "store/db.h"
 
-static sqlite3_stmt *bind_key(struct store *s, enum db_sql which, const char *kind, const char *ns, const char *name)
+static sqlite3_stmt *bind_key(struct store *s, enum db_sql which, const char *kind, const char *ns,
+			      const char *name)
 {
 	sqlite3_stmt *q = db_stmt(s, which);
 
@@ -32,7 +33,8 @@ static int change(struct store *s, const struct store_object *o)
 
 	if (o->json && db_exec(s, SQL_VERSION_NEXT) < 0)
 		return -EIO;
-	q = bind_key(s, o->json ? SQL_OBJECT_PUT : SQL_OBJECT_DELETE, o->kind, o->namespace ? o->namespace : "", o->name);
+	q = bind_key(s, o->json ? SQL_OBJECT_PUT : SQL_OBJECT_DELETE, o->kind,
+		     o->namespace ? o->namespace : "", o->name);
 	if (q && o->json)
 		sqlite3_bind_text(q, 4, o->json, -1, SQLITE_STATIC);
 	if (!q || sqlite3_step(q) != SQLITE_DONE)
@@ -65,7 +67,8 @@ int store_apply(struct store *s, const struct store_object *changes, size_t n, s
 	return changed;
 }
 
-int store_put(struct store *s, const char *kind, const char *ns, const char *name, const char *json, struct err *e)
+int store_put(struct store *s, const char *kind, const char *ns, const char *name, const char *json,
+	      struct err *e)
 {
 	struct store_object o = { .kind = kind, .namespace = ns, .name = name, .json = json };
 	int r = store_apply(s, &o, 1, e);
@@ -79,7 +82,8 @@ int store_delete(struct store *s, const char *kind, const char *ns, const char *
 	int r = store_apply(s, &o, 1, e);
 
 	if (r == 0)
-		return err_set(e, -ENOENT, "there is no %s %s%s%s", kind, ns ? ns : "", ns && *ns ? "/" : "", name);
+		return err_set(e, -ENOENT, "there is no %s %s%s%s", kind, ns ? ns : "",
+			       ns && *ns ? "/" : "", name);
 	return r < 0 ? r : 0;
 }
 
@@ -91,7 +95,8 @@ int store_get(struct store *s, struct arena *a, const char *kind, const char *ns
 	int r = q ? sqlite3_step(q) : SQLITE_ERROR;
 
 	if (r == SQLITE_DONE)
-		return err_set(e, -ENOENT, "there is no %s %s%s%s", kind, ns ? ns : "", ns && *ns ? "/" : "", name);
+		return err_set(e, -ENOENT, "there is no %s %s%s%s", kind, ns ? ns : "",
+			       ns && *ns ? "/" : "", name);
 	if (r != SQLITE_ROW)
 		return db_fail(s, e);
 	read_object(q, a, ret);
@@ -102,7 +107,8 @@ int store_list(struct store *s, struct arena *a, const char *kind, const char *n
 	       size_t *ret_n, struct err *e)
 {
 	_cleanup_unlock_ struct store *locked = db_lock(s);
-	_cleanup_reset_ sqlite3_stmt *q = bind_key(s, ns ? SQL_OBJECT_LIST_NS : SQL_OBJECT_LIST, kind, ns, NULL);
+	_cleanup_reset_ sqlite3_stmt *q =
+		bind_key(s, ns ? SQL_OBJECT_LIST_NS : SQL_OBJECT_LIST, kind, ns, NULL);
 	struct store_object *objects = NULL;
 	size_t n = 0;
 	int r = SQLITE_ERROR;

@@ -23,7 +23,8 @@ struct store_object {
 	uint64_t version; /* grows with each change of the object */
 };
 
-int store_put(struct store *s, const char *kind, const char *ns, const char *name, const char *json, struct err *e);
+int store_put(struct store *s, const char *kind, const char *ns, const char *name, const char *json,
+	      struct err *e);
 int store_get(struct store *s, struct arena *a, const char *kind, const char *ns, const char *name,
 	      struct store_object *ret, struct err *e); /* -ENOENT */
 /* @ns NULL: all. */
@@ -54,16 +55,17 @@ int store_lease_begin(struct store *s, struct err *e);
 int store_lease_commit(struct store *s, struct err *e);
 void store_lease_rollback(struct store *s);
 /* The lease of this pod and interface in @pool; -ENOENT. */
-int store_lease_find(struct store *s, struct arena *a, const char *pool, const char *podref, const char *ifname,
-		     struct store_lease *ret);
+int store_lease_find(struct store *s, struct arena *a, const char *pool, const char *podref,
+		     const char *ifname, struct store_lease *ret);
 /* The lease of @ip in @pool; -ENOENT. */
-int store_lease_at(struct store *s, struct arena *a, const char *pool, struct store_ip ip, struct store_lease *ret);
+int store_lease_at(struct store *s, struct arena *a, const char *pool, struct store_ip ip,
+		   struct store_lease *ret);
 /*
  * The lowest address in [from, to] that no lease of @pool holds, and, when @domain is not NULL, no overlapping lease of that domain. O(log n) in
  * the number of leases. -ENOSPC when there is none.
  */
-int store_lease_free_ip(struct store *s, const char *pool, const char *domain, struct store_ip from, struct store_ip to,
-			struct store_ip *ret);
+int store_lease_free_ip(struct store *s, const char *pool, const char *domain, struct store_ip from,
+			struct store_ip to, struct store_ip *ret);
 int store_lease_put(struct store *s, const struct store_lease *lease, struct err *e); /* -EEXIST when held by another; same podref + ifname: container is refreshed */
 /* Release by container and interface (ifname NULL: all of the container). Returns how many, 0 is no error. */
 int store_lease_release(struct store *s, const char *container, const char *ifname, struct err *e);
