@@ -42,30 +42,35 @@ int parse_i64(const char *s, int base, int64_t min, int64_t max, int64_t *ret)
 
 #define NEAR_MAX 64
 
-/* Edit distance with one row; both words shorter than NEAR_MAX. */
+static bool same_letter(char x, char y)
+{
+	return tolower((unsigned char)x) == tolower((unsigned char)y);
+}
+
+static size_t least(size_t x, size_t y)
+{
+	return x < y ? x : y;
+}
+
+/* Edits from one word to the other, case ignored; a swap of two neighbours is one. Both shorter than NEAR_MAX. */
 static size_t distance(const char *a, const char *b)
 {
-	size_t row[NEAR_MAX + 1], nb = strlen(b), diagonal, up;
+	unsigned char d[NEAR_MAX][NEAR_MAX];
+	size_t na = strlen(a), nb = strlen(b);
 
-	for (size_t j = 0; j <= nb; j++)
-		row[j] = j;
-	for (size_t i = 1; a[i - 1]; i++) {
-		diagonal = row[0];
-		row[0] = i;
-		for (size_t j = 1; j <= nb; j++) {
-			size_t cost = tolower((unsigned char)a[i - 1]) != tolower((unsigned char)b[j - 1]);
-			size_t best = diagonal + cost;
+	for (size_t i = 0; i <= na; i++)
+		for (size_t j = 0; j <= nb; j++) {
+			size_t best = i + j; /* one of the words is empty */
 
-			up = row[j];
-			if (up + 1 < best)
-				best = up + 1;
-			if (row[j - 1] + 1 < best)
-				best = row[j - 1] + 1;
-			diagonal = up;
-			row[j] = best;
+			if (i && j) {
+				best = d[i - 1][j - 1] + !same_letter(a[i - 1], b[j - 1]);
+				best = least(best, least(d[i - 1][j], d[i][j - 1]) + 1u);
+			}
+			if (i > 1 && j > 1 && same_letter(a[i - 1], b[j - 2]) && same_letter(a[i - 2], b[j - 1]))
+				best = least(best, d[i - 2][j - 2] + 1u);
+			d[i][j] = (unsigned char)best;
 		}
-	}
-	return row[nb];
+	return d[na][nb];
 }
 
 const char *parse_nearest(const char *word, const char *const *words)
