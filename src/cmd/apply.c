@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
-#include "base/clock.h"
 #include "cmd/manifests.h"
+#include "cmd/progress.h"
 #include "rpc/httpd.h"
 
 struct options {
@@ -18,29 +18,19 @@ static const struct cmd_option options[] = {
 
 #define LINE_MAX_BYTES (1u << 20)
 
-struct progress {
+struct reply {
 	struct cmd_run *run;
 	yyjson_mut_doc *doc;
 	yyjson_mut_val *steps;
-	uint64_t start;
+	struct progress *progress;
 	bool done, busy, failed;
 	char *error;
 	uint64_t n_steps, n_objects;
 };
 
-static void print_step(struct progress *p, yyjson_val *v)
-{
-	const char *netdev = doc_str(v, "netdev"), *pci = doc_str(v, "pci"), *why = doc_str(v, "why");
-	bool ok = doc_bool(v, "ok", false);
-
-	printf("%6.2f s  %-10s %-13s %s%s%s%s%s\n", (double)(clock_ns() - p->start) / 1e9, netdev ? netdev : "", pci ? pci : "",
-	       ok ? "" : out_color(OUT_BAD), doc_str(v, "step"), why ? ": " : "", why ? why : "", ok ? "" : out_color(OUT_PLAIN));
-	fflush(stdout);
-}
-
 static int on_line(void *arg, const char *line, size_t len)
 {
-	struct progress *p = arg;
+	struct reply *p = arg;
 	yyjson_val *v;
 
 	if (doc_parse_json(p->run->arena, "the agent's progress", line, len, LINE_MAX_BYTES, &v, NULL) < 0)
@@ -52,17 +42,18 @@ static int on_line(void *arg, const char *line, size_t len)
 		p->n_steps = (uint64_t)doc_int(v, "steps", 0);
 		p->n_objects = (uint64_t)doc_int(v, "objects", 0);
 	} else if (p->run->output == OUT_TABLE) {
-		print_step(p, v);
+		progress_step(p->progress, v);
 	} else {
 		yyjson_mut_arr_append(p->steps, yyjson_val_mut_copy(p->doc, v));
 	}
 	return 0;
 }
 
-static void print_end(struct progress *p)
+static void print_end(struct reply *p)
 {
 	yyjson_mut_val *v;
 
+	progress_end(p->progress);
 	if (p->run->output != OUT_TABLE) {
 		v = yyjson_mut_obj(p->doc);
 		yyjson_mut_obj_add_val(p->doc, v, "steps", p->steps);
@@ -75,7 +66,7 @@ static void print_end(struct progress *p)
 	} else if (!p->error) {
 		printf("%sdone%s: %llu step%s, %llu object%s changed, %.1f s\n", out_color(OUT_GOOD), out_color(OUT_PLAIN),
 		       (unsigned long long)p->n_steps, p->n_steps == 1 ? "" : "s", (unsigned long long)p->n_objects,
-		       p->n_objects == 1 ? "" : "s", (double)(clock_ns() - p->start) / 1e9);
+		       p->n_objects == 1 ? "" : "s", progress_seconds(p->progress));
 	}
 }
 
@@ -85,7 +76,7 @@ static int send_objects(struct cmd_run *run, const char *target, struct err *e)
 	const struct options *o = run->options;
 	yyjson_mut_doc *doc = doc_new(run->arena);
 	yyjson_mut_val *list = yyjson_mut_arr(doc);
-	struct progress p = { .run = run, .doc = doc, .steps = yyjson_mut_arr(doc), .start = clock_ns() };
+	struct reply p = { .run = run, .doc = doc, .steps = yyjson_mut_arr(doc), .progress = progress_new(run->arena) };
 	struct manifest *m;
 	char *body, *reply;
 	int r, status;
