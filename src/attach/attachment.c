@@ -81,6 +81,7 @@ static const struct field rail_fields[] = {
 	INT_IN(attachment_rail, "port", port, 0, 255),
 	{ .name = "gid", .type = FIELD_OBJECT, AT(attachment_rail, gid), .of = &gid },
 	INT(attachment_rail, "activeMtu", active_mtu),
+	STR(attachment_rail, "linkLayer", link_layer),
 	STR(attachment_rail, "driver", driver),
 	{ .name = "found", .type = FIELD_OBJECT, AT(attachment_rail, found), .of = &found },
 	{ .name = "set", .type = FIELD_OBJECT, AT(attachment_rail, set), .of = &set },

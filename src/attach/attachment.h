@@ -55,6 +55,7 @@ struct attachment_rail {
 	int64_t port;
 	struct attachment_gid *gid;
 	int64_t active_mtu;
+	const char *link_layer; /* of the RDMA port: Ethernet, InfiniBand */
 	const char *driver;
 	struct attachment_found *found; /* never NULL after attachment_decode() */
 	struct attachment_set *set;	/* the same */

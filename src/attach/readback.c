@@ -70,8 +70,10 @@ static int read_gid(const struct readback *rb, struct attachment_rail *rec, stru
 	rec->gid->gid = gid_format(rb->arena, entry.gid);
 	rec->gid->address = address;
 	rec->port = PORT;
-	if (gid_port(rb->root, scratch, rec->rdma, PORT, &port) == 0)
+	if (gid_port(rb->root, scratch, rec->rdma, PORT, &port) == 0) {
 		rec->active_mtu = port.active_mtu;
+		rec->link_layer = arena_strdup(rb->arena, port.link_layer);
+	}
 	return 0;
 }
 

@@ -83,6 +83,7 @@ def test_a_pod_gets_its_rails_with_rdma_and_a_measured_gid(node, pod):
     a, = node.list()
     for rail, ip in zip(a["rails"], r["ips"]):
         assert rail["soft"] and rail["gid"]["type"] == "RoCE v2" and rail["activeMtu"] == 4096 and rail["port"] == 1
+        assert rail["linkLayer"] == "Ethernet"
         path = f"/sys/class/infiniband/{rail['rdma']}/ports/1/gids/{rail['gid']['index']}"
         assert node.g.sh(f"ip netns exec pod cat {path}") == rail["gid"]["gid"]
         assert ip["address"].startswith(rail["gid"]["address"])
