@@ -10,6 +10,7 @@
 
 #define NLDEV(op) RDMA_NL_GET_TYPE(RDMA_NL_NLDEV, op)
 #define LAST_ATTR RDMA_NLDEV_NET_NS_FD
+#define LIST_TRIES 100
 
 int rdma_open(struct nl **ret, struct err *e)
 {
@@ -116,22 +117,42 @@ int rdma_devs(struct nl *nl, struct arena *a, struct rdma_dev **ret, size_t *ret
 	return 0;
 }
 
+static bool same_devs(const struct rdma_dev *a, size_t n_a, const struct rdma_dev *b, size_t n_b)
+{
+	for (size_t i = 0; n_a == n_b && i < n_a; i++)
+		if (a[i].index != b[i].index)
+			return false;
+	return n_a == n_b;
+}
+
+/*
+ * A list may lack a device that is there: the kernel sends one device a call and counts how many it has sent, so when one of
+ * those leaves meanwhile, the next is skipped, and nothing is said (nldev_get_dumpit()). Not found counts only when two
+ * lists in a row agree.
+ */
 int rdma_dev(struct nl *nl, const char *name, struct rdma_dev *ret, struct err *e)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
-	struct rdma_dev *devs;
-	size_t n;
-	int x = rdma_devs(nl, a, &devs, &n, e);
+	struct rdma_dev *devs, *before = NULL;
+	size_t n, n_before = 0;
 
-	if (x < 0)
-		return x;
-	for (size_t i = 0; i < n; i++) {
-		if (strcmp(devs[i].name, name) != 0)
-			continue;
-		*ret = devs[i];
-		return 0;
+	for (unsigned try = 0; try < LIST_TRIES; try++) {
+		int x = rdma_devs(nl, a, &devs, &n, e);
+
+		if (x < 0)
+			return x;
+		for (size_t i = 0; i < n; i++) {
+			if (strcmp(devs[i].name, name) != 0)
+				continue;
+			*ret = devs[i];
+			return 0;
+		}
+		if (try && same_devs(devs, n, before, n_before))
+			return err_set(e, -ENODEV, "there is no RDMA device \"%s\" in this network namespace", name);
+		before = devs;
+		n_before = n;
 	}
-	return err_set(e, -ENODEV, "there is no RDMA device \"%s\" in this network namespace", name);
+	return err_set(e, -EAGAIN, "the RDMA devices change faster than they can be listed: \"%s\" was not seen", name);
 }
 
 struct port_answer {

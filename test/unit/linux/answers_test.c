@@ -36,8 +36,10 @@ static int teardown(void **state)
 	return 0;
 }
 
-static struct nl *recording(const char *name)
+/* @times one after the other, for a caller that asks again. */
+static struct nl *recordings(const char *name, unsigned times)
 {
+	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
 	const char *source = getenv("KVRAIL_SOURCE");
 	_cleanup_free_ char *data = NULL;
 	char path[PATH_MAX];
@@ -46,7 +48,14 @@ static struct nl *recording(const char *name)
 	snprintf(path, sizeof(path), "%s/test/fuzz/corpus/%s", source ? source : ".", name);
 	if (file_read(AT_FDCWD, path, 1 << 20, &data, &len) < 0)
 		fail_msg("cannot read %s", path);
-	return replay_open(&replay, arena_memdup(arena, data, len), len);
+	for (unsigned i = 0; i < times; i++)
+		strbuf_add(&b, data, len);
+	return replay_open(&replay, arena_memdup(arena, b.s, b.len), b.len);
+}
+
+static struct nl *recording(const char *name)
+{
+	return recordings(name, 1);
 }
 
 static struct nl *answers(const struct strbuf *b)
@@ -481,10 +490,38 @@ static void an_rdma_device_is_read(void **state)
 	assert_string_equal(d.fw, "");
 	assert_int_equal(d.node_guid, 0x505400fffe4b0100); /* 52:54:00:4b:01:00 as EUI-64 */
 	nl_close(nl);
-	nl = recording("rdma/devices");
+	nl = recordings("rdma/devices", 2);
 	assert_int_equal(rdma_dev(nl, "mlx5_0", &d, &e), -ENODEV);
 	assert_string_equal(e.msg, "there is no RDMA device \"mlx5_0\" in this network namespace");
 	nl_close(nl);
+}
+
+/* The list of RDMA devices, one message each. */
+static void device_list(struct strbuf *b, const char *const *names, unsigned first)
+{
+	for (; *names; names++, first++) {
+		size_t at = begin(b, RDMA_NL_GET_TYPE(RDMA_NL_NLDEV, RDMA_NLDEV_CMD_GET), NLM_F_MULTI);
+
+		attr(b, RDMA_NLDEV_ATTR_DEV_INDEX, &first, sizeof(first));
+		attr(b, RDMA_NLDEV_ATTR_DEV_NAME, *names, strlen(*names) + 1);
+		end(b, at);
+	}
+	done(b, NLM_F_MULTI, 0);
+}
+
+static void an_rdma_device_that_a_list_left_out_is_found_in_the_next(void **state)
+{
+	static const char *const short_list[] = { "a", NULL }, *const whole[] = { "b", "c", NULL };
+	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+	_cleanup_nl_ struct nl *nl = NULL;
+	struct rdma_dev d;
+
+	device_list(&b, short_list, 0);
+	device_list(&b, whole, 1);
+	nl = answers(&b);
+	assert_int_equal(rdma_dev(nl, "c", &d, &e), 0);
+	assert_int_equal(d.index, 2);
+	assert_int_equal(replay.requests, 2);
 }
 
 static void an_rdma_port_is_read(void **state)
@@ -625,6 +662,7 @@ int main(void)
 		with_arena(what_a_vf_refuses_is_told_with_the_pfs_name),
 		with_arena(links_of_a_real_node_are_read),
 		with_arena(an_rdma_device_is_read),
+		with_arena(an_rdma_device_that_a_list_left_out_is_found_in_the_next),
 		with_arena(an_rdma_port_is_read),
 		with_arena(a_port_whose_netdev_is_elsewhere_has_none),
 		with_arena(the_rdma_mode_is_read),
