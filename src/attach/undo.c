@@ -11,6 +11,7 @@
 #include "attach/hwaddr.h"
 #include "attach/vf.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/strbuf.h"
 #include "linux/netns.h"
 #include "linux/pci.h"
@@ -158,6 +159,7 @@ static const char *wait_for_name(struct undo *u, const struct attachment_rail *r
 	return name;
 }
 
+/* VFs that were made anew meanwhile (a port reset by force, a reboot) have other names: one that is taken cannot be had back. */
 static int restore_name(struct undo *u, const struct attachment_rail *rec, const struct rtnl_link *link)
 {
 	int r;
@@ -165,7 +167,12 @@ static int restore_name(struct undo *u, const struct attachment_rail *rec, const
 	if (!rec->found->netdev || !strcmp(link->name, rec->found->netdev))
 		return 0;
 	r = rtnl_set_up(u->host_nl, link->index, false, &u->e);
-	return r < 0 ? r : rtnl_set_name(u->host_nl, link->index, rec->found->netdev, &u->e);
+	if (r == 0)
+		r = rtnl_set_name(u->host_nl, link->index, rec->found->netdev, &u->e);
+	if (r != -EEXIST)
+		return r;
+	log_warn("VF %s keeps the name %s: another device is %s now", rec->vf, link->name, rec->found->netdev);
+	return 0;
 }
 
 static int restore_link(struct undo *u, const struct attachment_rail *rec, const struct rtnl_link *link)
