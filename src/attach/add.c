@@ -142,6 +142,9 @@ static int plan_rdma(struct add_work *w, struct rail_work *rw, struct err *e)
 	} else if (rw->rail->want.rdma) {
 		return err_set(e, -ENODEV, "VF %s has no RDMA device: is its RDMA driver loaded, and isRdma set in the policy?", rec->vf);
 	}
+	if (rec->rdma && !w->exclusive)
+		attachment_warn(w->at, "%s: RDMA is in shared mode: every pod sees %s, and this pod sees every device of the node", rec->ifname,
+				rec->rdma);
 	return 0;
 }
 
