@@ -164,6 +164,7 @@ static void crash_at(void *arg, const char *step)
 {
 	const char *at = secure_getenv("KVRAIL_CRASH_AT");
 
+	log_debug("step %s", step);
 	if (at && !strcmp(at, step))
 		kill(getpid(), SIGKILL);
 }

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
 #include <string.h>
 
 #include "agent/agent.h"
+#include "attach/attach.h"
 #include "base/log.h"
 #include "base/parse.h"
 #include "cmd/cmd.h"
 
 struct options {
-	bool standalone, soft_roce;
+	bool standalone, soft_roce, list_steps;
 	const char *socket, *state, *node, *rdma_netns, *log_level, *share;
 	struct cmd_strings netdevs;
 };
@@ -31,6 +33,8 @@ static const struct cmd_option options[] = {
 	  "development: give ports without RDMA a soft RoCE device (rxe), shown as such" },
 	{ "netdev", 0, CMD_STRINGS, offsetof(struct options, netdevs), "RESOURCE=IFNAME", NULL,
 	  "development: offer a plain network interface as a device of RESOURCE; may be repeated" },
+	{ "list-steps", 0, CMD_FLAG, offsetof(struct options, list_steps), NULL, NULL,
+	  "development: print the steps of ADD and DEL that KVRAIL_CRASH_AT can name, and do nothing else" },
 	{ "log-level", 0, CMD_STRING, offsetof(struct options, log_level), "LEVEL", levels, "error, warn, info (default), debug" },
 };
 
@@ -90,6 +94,11 @@ static int run_agent(struct cmd_run *run, struct err *e)
 	enum log_level level;
 	int r;
 
+	if (o->list_steps) {
+		for (const char *const *step = attach_steps(); *step; step++)
+			puts(*step);
+		return CMD_OK;
+	}
 	if (!o->standalone) {
 		err_set(e, -EINVAL, "say --standalone: this version keeps its state on the host itself");
 		return CMD_USAGE;
