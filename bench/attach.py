@@ -1,6 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""ADD and DEL on veths: one rail against the netlink calls it needs, eight rails against one. Needs root."""
+"""ADD and DEL on veths, of one rail and of eight, against the netlink calls they need; eight rails against one. Needs root.
+
+The kernel moves one netdev after another to another namespace: in each move it waits for RCU callbacks with the RTNL held
+(net/core/dev.c, __dev_change_net_namespace(): rcu_barrier()), several milliseconds that no thread beside it can use. Eight rails
+take eight times that whoever asks for it; what is ours shows in the comparison with the bare calls.
+"""
 import json
 import os
 import pathlib
@@ -14,7 +19,8 @@ from rows import BUILD, row, skip
 ROUNDS, TURNS, RAILS = 20, 5, 8
 TAG = f"kvb-{os.getpid()}"
 HOST, FAR, POD = f"{TAG}-h", f"{TAG}-f", f"{TAG}-p"
-ONE, EIGHT = "ADD + DEL of one rail against the netlink calls it needs", f"{RAILS} rails in one pod against one rail"
+ONE, EIGHT = (f"ADD + DEL of {n} in one pod against the netlink calls it needs" for n in ("one rail", f"{RAILS} rails"))
+MORE = f"ADD + DEL of {RAILS} rails in one pod against one rail"
 IPAM = {"type": "whereabouts", "range": "10.200.0.0/16"}
 
 
@@ -35,24 +41,26 @@ def main():
     pod = f"/run/netns/{POD}"
     one = json.dumps({"cniVersion": "1.0.0", "name": "one", "type": "kvrail", "resourceName": "r", "mtu": 9000, "ipam": IPAM})
     eight = json.dumps({"cniVersion": "1.0.0", "name": "eight", "type": "kvrail", "networks": ",".join(["a"] * RAILS)})
-    times = {"netlink": [], "one": [], "eight": []}
+    times = {"netlink": [], "netlink8": [], "one": [], "eight": []}
     with tempfile.TemporaryDirectory(dir="/dev/shm") as state:
         os.mkdir(f"{state}/nads")
         nad = {"name": "a", "plugins": [{"type": "sriov", "ipam": IPAM}, {"type": "tuning", "mtu": 9000}]}
         pathlib.Path(state, "nads/t.a.json").write_text(json.dumps(nad))
         for _ in range(TURNS):
             times["netlink"].append(inside(netlink, ROUNDS, pod, "d0"))
+            times["netlink8"].append(inside(netlink, ROUNDS, pod, *devices))
             times["one"].append(inside(driver, state, "bench", ROUNDS, pod, KVRAIL_TEST_DEVICES=" ".join(devices), CONF=one))
             times["eight"].append(inside(driver, state, "bench", ROUNDS, pod, KVRAIL_TEST_DEVICES=" ".join(devices), CONF=eight))
     t = {k: statistics.median(v) for k, v in times.items()}
-    ratio, ratio8 = t["one"] / t["netlink"], t["eight"] / t["one"]
-    row(ONE, f"{ratio:.2f}x ({t['one'] / 1000:.1f} / {t['netlink'] / 1000:.1f} ms)", "<= 1.3x", ratio <= 1.3)
-    row(EIGHT, f"{ratio8:.2f}x ({t['eight'] / 1000:.1f} ms)", "<= 3x", ratio8 <= 3)
+    for name, ours, bare in (ONE, "one", "netlink"), (EIGHT, "eight", "netlink8"):
+        row(name, f"{t[ours] / t[bare]:.2f}x ({t[ours] / 1000:.1f} / {t[bare] / 1000:.1f} ms)", "<= 1.3x", t[ours] / t[bare] <= 1.3)
+    row(MORE, f"{t['eight'] / t['one']:.2f}x, the bare calls {t['netlink8'] / t['netlink']:.2f}x", "<= 3x", t["eight"] / t["one"] <= 3)
 
 
 if os.geteuid():
     skip(ONE, "<= 1.3x", "needs root")
-    skip(EIGHT, "<= 3x", "needs root")
+    skip(EIGHT, "<= 1.3x", "needs root")
+    skip(MORE, "<= 3x", "needs root")
     sys.exit(0)
 try:
     for ns in HOST, FAR, POD:
