@@ -43,7 +43,7 @@ struct api_kind {
 	const struct table *table;
 	/* What the operator's mutating webhook changes before an object is stored; may be NULL. */
 	void (*admit)(struct arena *a, void *object);
-	/* Rules beyond the table, with the words of the admission webhook where it has them (provisioning facts 2); may be NULL. */
+	/* Rules beyond the table, with the words of the operator's admission webhook where it has them; may be NULL. */
 	void (*validate)(const void *object, struct complaints *c);
 	bool crd;		 /* kvrail ships a CRD of it */
 	const char *status_path; /* "status" when the CRD has the subresource, else NULL */

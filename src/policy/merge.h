@@ -23,7 +23,8 @@ struct merge_result {
 
 /*
  * @labels of the node; @all_nodes: take every policy whatever its nodeSelector says (a standalone node has no labels).
- * @rdma_mode from the pool config or NULL. Order and replacement rules: provisioning facts 1.2.
+ * @rdma_mode from the pool config or NULL. Order and replacement are those of the SR-IOV operator (Apply() of its
+ * SriovNetworkNodePolicy API type).
  */
 int merge_policies(struct arena *a, const struct api_policy **policies, size_t n_policies,
 		   const struct pair *labels, size_t n_labels, bool all_nodes,

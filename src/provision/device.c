@@ -321,7 +321,7 @@ static void read_virtfns(struct reader *d, struct device *dev)
 		}
 		*(const char **)arena_push(d->a, &dev->vf_addresses, &dev->n_vf_addresses, sizeof(pci)) = pci;
 	}
-	/* while VFs are being made there are links and no number yet (machine facts 1.4) */
+	/* while VFs are being made there are links and no number yet: num_VFs is set last (drivers/pci/iov.c) */
 	if ((int64_t)dev->n_vf_addresses < pf->num_vfs)
 		problem(d, pf, "sriov_numvfs says %lld, and there are %zu VFs (virtfn links)", (long long)pf->num_vfs,
 			dev->n_vf_addresses);

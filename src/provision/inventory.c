@@ -82,7 +82,7 @@ static void add_vfs(struct inventory *inv, struct scan *scan, const struct devic
 						   dev->vf_addresses[n]);
 		vf->pci = dev->vf_addresses[n];
 		vf->index = (unsigned)n;
-		vf->numa = pf->numa; /* a VF sits where its PF sits (machine facts 8.2) */
+		vf->numa = pf->numa; /* a VF sits where its PF sits */
 		vf->representor = n < dev->n_representors ? dev->representors[n] : NULL;
 	}
 }

@@ -123,7 +123,7 @@ static const char *wanted_identity(const struct port *p, const struct api_vf_gro
 	if (!now)
 		return identity_mac(p->a, identity, p->pf->pci, vf);
 	if (needs_guid(p, g, now) && now->mac && !is_zero(now->mac)) {
-		/* mlx5: setting the MAC through the PF sets the node GUID too (machine facts 1.5) */
+		/* mlx5: setting the MAC through the PF sets the node GUID too (mlx5/core/esw/legacy.c) */
 		*why = "its RDMA node GUID is zero";
 		return now->mac;
 	}

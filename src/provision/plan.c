@@ -384,7 +384,7 @@ static void plan_unwanted(struct port *p)
 /* ---- time ---- */
 
 /*
- * Seconds measured by others (machine facts 7). A write of sriov_numvfs waits 0.1 s after VF Enable and 1 s after
+ * Seconds as others measured them. A write of sriov_numvfs waits 0.1 s after VF Enable and 1 s after
  * disabling (drivers/pci/iov.c); the kernel makes VFs of all ports one after the other (pci_lock_rescan_remove).
  */
 static double creation_seconds(const struct plan_pf *out, const struct inventory_pf *pf)
