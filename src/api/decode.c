@@ -73,6 +73,18 @@ static int identify(yyjson_val *v, const struct api_kind **ret, struct complaint
 	return 0;
 }
 
+/* Rules of the kind. Returns -EINVAL when one is broken that the reader does not forgive. */
+static int check_rules(const struct api_kind *k, const void *object, struct complaints *c)
+{
+	size_t before = c->n, errors = complaints_errors(c);
+
+	if (k->validate)
+		k->validate(object, c);
+	for (size_t i = before; i < c->n; i++)
+		c->v[i].rule = true;
+	return !c->lenient && complaints_errors(c) > errors ? -EINVAL : 0;
+}
+
 int api_decode_value(struct arena *a, yyjson_val *v, const struct api_kind **ret_kind, void **ret,
 		     struct complaints *c)
 {
@@ -80,6 +92,7 @@ int api_decode_value(struct arena *a, yyjson_val *v, const struct api_kind **ret
 	struct api_object *object;
 	size_t before = complaints_errors(c);
 	int r = identify(v, &k, c);
+	bool formed;
 
 	if (r < 0)
 		return r;
@@ -91,9 +104,8 @@ int api_decode_value(struct arena *a, yyjson_val *v, const struct api_kind **ret
 	if (k->admit)
 		k->admit(a, object);
 	check_meta(object->meta, c);
-	if (k->validate)
-		k->validate(object, c);
-	if (complaints_errors(c) > before)
+	formed = complaints_errors(c) == before;
+	if (check_rules(k, object, c) < 0 || !formed)
 		return -EINVAL;
 	*ret_kind = k;
 	*ret = object;

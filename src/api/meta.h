@@ -67,6 +67,7 @@ void api_unfold(struct arena *a, const struct doc *docs, size_t n, struct doc **
  * One document into an object as an API server would store it: apiVersion and kind choose the table;
  * table_decode(), table_defaults(), kind->admit(), then kind->validate(). *ret is a struct of that kind
  * (begins with struct api_object).
+ * With @c->lenient an error of kind->validate() is in @c like any other, and the object is made.
  * Returns -EINVAL after errors, which are in @c with their lines; -ENOTSUP for a kind that kvrail does not
  * know (no complaint is made: the caller decides).
  */

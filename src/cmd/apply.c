@@ -84,7 +84,7 @@ static int send_objects(struct cmd_run *run, const char *target, struct err *e)
 
 	r = manifests_load(run, &o->files, o->strict, &m, &n, e);
 	if (r < 0)
-		return r;
+		return err_append(e, r, "; nothing was changed");
 	for (size_t i = 0; i < n; i++)
 		yyjson_mut_arr_append(list, yyjson_val_mut_copy(doc, m[i].value));
 	body = doc_mut_to_json(run->arena, list, false);

@@ -6,7 +6,7 @@
 
 struct load {
 	struct arena *arena;
-	bool strict;
+	bool strict, lenient;
 	struct manifest *v;
 	size_t n, errors, warnings;
 };
@@ -43,44 +43,60 @@ static void unknown_kind(struct load *l, const struct doc *d, unsigned line, con
 
 static void one(struct load *l, const struct doc *d)
 {
-	struct complaints c = { .arena = l->arena };
+	struct complaints c = { .arena = l->arena, .lenient = l->lenient };
 	const char *kind = doc_str(d->root, "kind"), *name = doc_str(yyjson_obj_get(d->root, "metadata"), "name");
 	const char *what = kind ? arena_printf(l->arena, "%s %s: ", kind, name ? name : "(no name)") : "";
 	struct manifest m = { .source = d->source, .line = doc_line(d, "kind"), .doc = d, .value = d->root };
+	struct complaint *broken = NULL;
 	int r = api_decode(l->arena, d, &m.kind, &m.object, &c);
 
 	if (r == -ENOTSUP) {
 		unknown_kind(l, d, m.line, kind);
 		return;
 	}
-	for (size_t i = 0; i < c.n; i++)
-		report(l, d, c.v[i].line, c.v[i].warning,
-		       arena_printf(l->arena, "%s%s%s%s", what, c.v[i].path, *c.v[i].path ? ": " : "", c.v[i].text));
+	for (size_t i = 0; i < c.n; i++) {
+		if (r == 0 && c.v[i].rule && !c.v[i].warning)
+			*(struct complaint *)arena_push(l->arena, &broken, &m.n_broken, sizeof(*broken)) = c.v[i];
+		else
+			report(l, d, c.v[i].line, c.v[i].warning,
+			       arena_printf(l->arena, "%s%s%s%s", what, c.v[i].path, *c.v[i].path ? ": " : "", c.v[i].text));
+	}
+	m.broken = broken;
 	if (r == 0)
 		*(struct manifest *)arena_push(l->arena, &l->v, &l->n, sizeof(m)) = m;
 }
 
-int manifests_load(struct cmd_run *run, const struct cmd_strings *files, bool strict, struct manifest **ret, size_t *ret_n,
-		   struct err *e)
+static int load_all(struct load *l, const struct cmd_strings *files, struct manifest **ret, size_t *ret_n, struct err *e)
 {
-	struct load l = { .arena = run->arena, .strict = strict };
 	struct doc *docs;
 	size_t n;
 	int r;
 
 	for (size_t f = 0; f < files->n; f++) {
-		r = doc_load(run->arena, files->v[f], &docs, &n, e);
+		r = doc_load(l->arena, files->v[f], &docs, &n, e);
 		if (r < 0)
 			return r;
-		api_unfold(run->arena, docs, n, &docs, &n);
+		api_unfold(l->arena, docs, n, &docs, &n);
 		for (size_t i = 0; i < n; i++)
-			one(&l, &docs[i]);
+			one(l, &docs[i]);
 	}
-	if (l.errors)
-		return err_set(e, -EINVAL, "%zu error%s in the input; nothing was changed", l.errors, l.errors == 1 ? "" : "s");
-	*ret = l.v;
-	*ret_n = l.n;
+	if (l->errors)
+		return err_set(e, -EINVAL, "%zu error%s in the input", l->errors, l->errors == 1 ? "" : "s");
+	*ret = l->v;
+	*ret_n = l->n;
 	return 0;
+}
+
+int manifests_load(struct cmd_run *run, const struct cmd_strings *files, bool strict, struct manifest **ret, size_t *ret_n,
+		   struct err *e)
+{
+	return load_all(&(struct load){ .arena = run->arena, .strict = strict }, files, ret, ret_n, e);
+}
+
+int manifests_load_lenient(struct cmd_run *run, const struct cmd_strings *files, struct manifest **ret, size_t *ret_n,
+			   struct err *e)
+{
+	return load_all(&(struct load){ .arena = run->arena, .lenient = true }, files, ret, ret_n, e);
 }
 
 const void **manifests_of(struct arena *a, const struct manifest *m, size_t n, const char *kind, size_t *ret_n)

@@ -13,6 +13,8 @@ struct manifest {
 	const struct api_kind *kind;
 	void *object;	   /* struct of that kind */
 	yyjson_val *value; /* as it was written */
+	const struct complaint *broken; /* rules that a lenient load let pass, with their lines; nobody has been told */
+	size_t n_broken;
 };
 
 /*
@@ -23,6 +25,10 @@ struct manifest {
  */
 int manifests_load(struct cmd_run *run, const struct cmd_strings *files, bool strict, struct manifest **ret, size_t *ret_n,
 		   struct err *e);
+
+/* As above for who takes an object that is well formed and breaks a rule of its kind: see manifest.broken. */
+int manifests_load_lenient(struct cmd_run *run, const struct cmd_strings *files, struct manifest **ret, size_t *ret_n,
+			   struct err *e);
 
 /* The objects of one kind, as an array of pointers to its struct. */
 const void **manifests_of(struct arena *a, const struct manifest *m, size_t n, const char *kind, size_t *ret_n);

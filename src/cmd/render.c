@@ -41,6 +41,17 @@ static void say(struct render *r, const struct manifest *m, bool warning, const 
 	r->errors += !warning;
 }
 
+/* The operator's webhook, where there is one, refuses these objects; the operator itself takes them. */
+static void say_broken(struct render *r, const struct manifest *m, bool warning)
+{
+	const struct api_object *o = m->object;
+
+	for (size_t i = 0; i < m->n_broken; i++)
+		fprintf(stderr, "%s:%u: %s%s %s: %s%s%s\n", m->source, m->broken[i].line, warning ? "warning: " : "", m->kind->kind,
+			o->meta->name, m->broken[i].path, *m->broken[i].path ? ": " : "", m->broken[i].text);
+	r->errors += !warning && m->n_broken;
+}
+
 static void add(struct render *r, const char *kind, const void *object)
 {
 	const struct api_kind *k = api_kind_named(kind);
@@ -69,10 +80,15 @@ static void render_network(struct render *r, const struct manifest *m)
 					      "resource is not in the %s namespace", network->spec->network_namespace, r->namespace));
 		return;
 	}
-	if (render_nad(r->run->arena, m->kind, network, env("RESOURCE_PREFIX", "openshift.io"), &nad, &e) < 0)
-		say(r, m, false, e.msg);
-	else
+	if (render_nad(r->run->arena, m->kind, network, env("RESOURCE_PREFIX", "openshift.io"), &nad, &e) == 0) {
+		say_broken(r, m, true);
 		add(r, "NetworkAttachmentDefinition", nad);
+	} else if (m->n_broken) {
+		say_broken(r, m, false);
+	} else {
+		fprintf(stderr, "%s:%u: %s\n", m->source, m->line, e.msg); /* names the network */
+		r->errors++;
+	}
 }
 
 /* The policies that count, and the pools, as the operator lists them: those of its own namespace. */
@@ -238,7 +254,7 @@ static int run_render(struct cmd_run *run, struct err *e)
 		fputs("kvrail render: name a manifest: -f FILE\n", stderr);
 		return CMD_USAGE;
 	}
-	result = manifests_load(run, &o->files, o->strict, &m, &r.n, e);
+	result = o->strict ? manifests_load(run, &o->files, true, &m, &r.n, e) : manifests_load_lenient(run, &o->files, &m, &r.n, e);
 	if (result < 0)
 		return result;
 	r.m = m;
@@ -251,6 +267,8 @@ static int run_render(struct cmd_run *run, struct err *e)
 
 		if (!strcmp(kind, "SriovNetwork") || !strcmp(kind, "SriovIBNetwork") || !strcmp(kind, "OVSNetwork"))
 			render_network(&r, &m[i]);
+		else
+			say_broken(&r, &m[i], true);
 	}
 	render_states(&r);
 	if (r.errors)

@@ -89,12 +89,14 @@ struct object {
 /* One complaint about an input. @path is "spec.mtu"; @line is 0 when there is no text. */
 struct complaint {
 	bool warning;
+	bool rule; /* of the kind, beyond its table: an object can be made in spite of it */
 	char *path, *text; /* text names the value and the way out, e.g. "64 is below 68"; path may be "" */
 	unsigned line;
 };
 
 struct complaints {
 	struct arena *arena;
+	bool lenient; /* what breaks a rule is made all the same: the reader decides */
 	struct complaint *v;
 	size_t n;
 };
