@@ -97,7 +97,9 @@ static bool get_int(struct decoder *d, const struct field *f, const struct place
 
 	if (!yyjson_is_int(v)) {
 		if (yyjson_is_real(v))
-			say(d, p, false, arena_printf(d->a, "%s is no whole number", shown(d, v)));
+			say(d, p, false, arena_printf(d->a, "%s is %s", shown(d, v),
+						      yyjson_get_real(v) >= 0x1p63 ? "too large" :
+						      yyjson_get_real(v) < -0x1p63 ? "too small" : "no whole number"));
 		else
 			wrong_type(d, p, v, "a number", yyjson_is_str(v) ? ": take the quotes away" : "");
 		return false;
