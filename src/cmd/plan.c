@@ -129,7 +129,7 @@ static int check_together(struct cmd_run *run, const struct wanted *w, struct er
 
 	validate_together(w->policies, w->n_policies, &c);
 	for (size_t i = 0; i < c.n; i++) {
-		const char *text = arena_printf(run->arena, "%s%s%s", c.v[i].path, *c.v[i].path ? ": " : "", c.v[i].text);
+		const char *text = arena_printf(run->arena, "SriovNetworkNodePolicy %s%s%s", c.v[i].path, *c.v[i].path ? ": " : "", c.v[i].text);
 
 		if (!c.v[i].warning)
 			return err_set(e, -EINVAL, "%s", text);
@@ -238,6 +238,19 @@ static void print_notes(const struct merge_result *merged)
 	}
 }
 
+/* Is there a policy for this node that names ports, none of which is there? */
+static bool names_absent_port(const struct merge_result *merged)
+{
+	for (size_t i = 0; i < merged->n_notes; i++) {
+		const struct merge_note *n = &merged->notes[i];
+		const struct api_nic_selector *s = n->policy->spec->nic_selector;
+
+		if (n->node_selected && !n->ports_selected && (s->n_pf_names || s->n_root_devices))
+			return true;
+	}
+	return false;
+}
+
 static void print_plan(struct cmd_run *run, const struct plan *plan, const struct merge_result *merged)
 {
 	print_notes(merged);
@@ -247,7 +260,7 @@ static void print_plan(struct cmd_run *run, const struct plan *plan, const struc
 	for (size_t i = 0; i < plan->n_pfs; i++)
 		print_port(run, &plan->pfs[i]);
 	if (plan->nothing_to_do)
-		puts("nothing to do: the node is as the policies ask");
+		puts(names_absent_port(merged) ? "nothing to do here" : "nothing to do: the node is as the policies ask");
 	else if (!plan_has_errors(plan))
 		printf("in all %.1f s, ports side by side; drain %s, reboot %s\n", plan->seconds,
 		       plan->drain ? "needed" : "not needed", plan->reboot ? "needed" : "not needed");
@@ -305,7 +318,7 @@ static int plan_node(struct cmd_run *run, const struct wanted *w, struct invento
 		print_plan(run, plan, &merged);
 	else
 		out_value(run, whole_json(inv, plan, &merged, doc_new(run->arena)));
-	return plan_has_errors(plan) ? CMD_FOUND : CMD_OK;
+	return plan_has_errors(plan) || names_absent_port(&merged) ? CMD_FOUND : CMD_OK;
 }
 
 static int run_plan(struct cmd_run *run, struct err *e)
@@ -337,7 +350,8 @@ const struct cmd cmd_plan = {
 	.summary = "what an apply of these policies would do to the node's ports",
 	.usage = "[-f FILE...] [--root TREE] [--node-labels KEY=VALUE...] [-o FORMAT]",
 	.about = "Prints for each port the steps in their order, how long they take, whether a drain or a reboot is needed and which\n"
-		 "pods would be touched; and for each policy what it selects here. Changes nothing. Exit code 3: something cannot be done.",
+		 "pods would be touched; and for each policy what it selects here. Changes nothing. Exit code 3: something cannot be done,\n"
+		 "or a policy for this node names ports that are not there.",
 	.options = options,
 	.n_options = ARRAY_SIZE(options),
 	.options_size = sizeof(struct options),

@@ -160,6 +160,17 @@ bool merge_selects(struct arena *a, const struct api_nic_selector *s, const stru
 	return any;
 }
 
+#define NAMED_MAX 8
+
+static const char *names_of_ports(struct arena *a, const struct api_nodestate_status *status)
+{
+	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+
+	for (size_t i = 0; i < status->n_interfaces && i < NAMED_MAX; i++)
+		strbuf_addf(&b, "%s%s", i ? ", " : "", port_value(a, &status->interfaces[i], PF_NAMES));
+	return arena_printf(a, "%s%s", b.s, status->n_interfaces > NAMED_MAX ? ", ..." : "");
+}
+
 const char *select_counts(struct arena *a, const struct api_nic_selector *s,
 			  const struct api_nodestate_status *status)
 {
@@ -180,5 +191,5 @@ const char *select_counts(struct arena *a, const struct api_nic_selector *s,
 	}
 	if (b.len == 0)
 		return "selects no port: its nicSelector is empty";
-	return arena_printf(a, "selects no port here: of %zu port%s%s", ports, ports == 1 ? "," : "s,", b.s);
+	return arena_printf(a, "selects no port here: of %zu port%s (%s),%s", ports, ports == 1 ? "" : "s", names_of_ports(a, status), b.s);
 }

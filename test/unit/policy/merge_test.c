@@ -191,7 +191,7 @@ static void notes_say_why_a_policy_gave_nothing(void **state)
 	assert_int_equal(r.n_notes, 5);
 	assert_string_equal(r.notes[0].text, "is for other nodes: nodeSelector role=cpu, and this node's label is gpu");
 	assert_false(r.notes[0].node_selected);
-	assert_string_equal(r.notes[1].text, "selects no port here: of 3 ports, vendor 15b3 matches 2, deviceID 1021 matches 0");
+	assert_string_equal(r.notes[1].text, "selects no port here: of 3 ports (p2 (enp92s0f0), p3, e1), vendor 15b3 matches 2, deviceID 1021 matches 0");
 	assert_string_equal(r.notes[2].text, "selects 2 ports");
 	assert_int_equal(r.notes[2].ports_selected, 2);
 	assert_string_equal(r.notes[3].text, "selects 1 port, all of which stronger policies take whole");
