@@ -39,8 +39,9 @@ static int find_resource(struct arena *a, const struct attach_host *host, const 
 		rail->resource = pairs_get(nad->object.meta->annotations, nad->object.meta->n_annotations, NAD_RESOURCE_NAME);
 	if (!rail->resource)
 		return err_set(e, -EINVAL,
-			       "VF pci addr is required: the configuration %s has neither deviceID nor resourceName, and no network %s/%s with the "
-			       "annotation " NAD_RESOURCE_NAME " is known", rq->name, rq->pod_namespace ? rq->pod_namespace : "", rq->name);
+			       "VF pci addr is required: the configuration %s has neither deviceID nor resourceName, and no network %s%s%s with the "
+			       "annotation " NAD_RESOURCE_NAME " is known", rq->name, rq->pod_namespace ? rq->pod_namespace : "",
+			       rq->pod_namespace && *rq->pod_namespace ? "/" : "", rq->name);
 	return 0;
 }
 

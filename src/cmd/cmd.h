@@ -64,6 +64,9 @@ extern const struct cmd cmd_inventory, cmd_plan, cmd_apply, cmd_get, cmd_delete,
 
 /* A table on stdout: columns are as wide as their widest cell, the last is not padded; head in bold on a terminal. */
 struct out_table;
+/* @text with what a terminal would obey (control characters) as '?'. */
+const char *out_plain(struct arena *a, const char *text);
+
 struct out_table *out_table_new(struct arena *a, const char *const *heads); /* NULL-terminated */
 void out_row(struct out_table *t, const char *const *cells, size_t n);	    /* NULL cell: "-" */
 void out_table_print(struct out_table *t);

@@ -66,7 +66,7 @@ static int run(const struct cmd *c, int argc, char **argv)
 		return r;
 	r = c->run(&run, &e);
 	if (e.msg[0] && r != CMD_OK)
-		fprintf(stderr, "kvrail %s: %s\n", c->name, e.msg);
+		fprintf(stderr, "kvrail %s: %s\n", c->name, out_plain(a, e.msg));
 	if (fflush(stdout) || ferror(stdout)) {
 		perror("kvrail: writing the output");
 		return CMD_FAILED;

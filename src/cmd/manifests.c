@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
+#include "api/network.h"
 #include "base/parse.h"
 #include "cmd/manifests.h"
+#include "ipam/ipam.h"
 
 struct load {
 	struct arena *arena;
@@ -20,14 +22,15 @@ static const char *place(struct arena *a, const struct doc *d, unsigned line)
 static void report(struct load *l, const struct doc *d, unsigned line, bool warning, const char *text)
 {
 	warning = warning && !l->strict;
-	fprintf(stderr, "%s: %s%s\n", place(l->arena, d, line), warning ? "warning: " : "", text);
+	fprintf(stderr, "%s: %s%s\n", place(l->arena, d, line), warning ? "warning: " : "",
+		out_plain(l->arena, text));
 	if (warning)
 		l->warnings++;
 	else
 		l->errors++;
 }
 
-static void unknown_kind(struct load *l, const struct doc *d, unsigned line, const char *kind)
+static void unknown_kind(struct load *l, const struct doc *d, unsigned line, const char *version, const char *kind)
 {
 	const char **names = NULL, *near;
 	size_t n = 0;
@@ -36,24 +39,87 @@ static void unknown_kind(struct load *l, const struct doc *d, unsigned line, con
 		*(const char **)arena_push(l->arena, &names, &n, sizeof(*names)) = k->kind;
 	*(const char **)arena_push(l->arena, &names, &n, sizeof(*names)) = NULL;
 	near = parse_nearest(kind, names);
+	if (near && !strcmp(near, kind)) {
+		const struct api_kind *k = api_kind_named(kind);
+
+		report(l, d, line, true, arena_printf(l->arena, "kind %s of %s is none that kvrail knows, that of %s%s%s is: it is left out",
+						      kind, version, k->group, *k->group ? "/" : "", k->version));
+		return;
+	}
 	report(l, d, line, true,
-	       near && strcmp(near, kind) ? arena_printf(l->arena, "kind %s is none that kvrail knows, did you mean %s? It is left out", kind, near) :
+	       near ? arena_printf(l->arena, "kind %s is none that kvrail knows, did you mean %s? It is left out", kind, near) :
 		      arena_printf(l->arena, "kind %s is none that kvrail knows: it is left out", kind));
+}
+
+static bool same(const char *a, const char *b)
+{
+	return !strcmp(a ? a : "", b ? b : "");
+}
+
+/* A second object of the same name would take the first one's place without a word. */
+static void check_twice(struct load *l, const struct manifest *m, struct complaints *c)
+{
+	const struct api_meta *meta = ((const struct api_object *)m->object)->meta;
+
+	for (size_t i = 0; meta->name && i < l->n; i++) {
+		const struct api_meta *other = ((const struct api_object *)l->v[i].object)->meta;
+
+		if (l->v[i].kind == m->kind && same(other->name, meta->name) && same(other->namespace, meta->namespace)) {
+			complain(c, false, "metadata.name", "%s is there twice, first in %s:%u: remove or rename one", meta->name,
+				 l->v[i].source, l->v[i].line);
+			return;
+		}
+	}
+}
+
+/* The address management that the agent does itself: what it would refuse at the first pod is said now. */
+static void check_ipam(struct load *l, const struct manifest *m, struct complaints *c)
+{
+	const struct api_network *network = m->object;
+	const char *text = NULL, *type;
+	struct ipam_conf conf;
+	yyjson_val *ipam;
+	struct err e;
+
+	if (!strcmp(m->kind->kind, "SriovNetwork") || !strcmp(m->kind->kind, "SriovIBNetwork") || !strcmp(m->kind->kind, "OVSNetwork"))
+		text = network->spec->ipam;
+	if (!text || doc_parse_json(l->arena, "ipam", text, strlen(text), DOC_SIZE_MAX, &ipam, NULL) < 0)
+		return;
+	type = doc_str(ipam, "type");
+	if (type && (!strcmp(type, "whereabouts") || !strcmp(type, "static")) && ipam_conf_parse(l->arena, ipam, &conf, &e) < 0)
+		complain(c, false, "spec.ipam", "%s", e.msg);
+}
+
+/* Rules that are of no kind alone. */
+static int check_further(struct load *l, const struct manifest *m, struct complaints *c)
+{
+	size_t before = c->n;
+
+	check_ipam(l, m, c);
+	if (!l->lenient)
+		check_twice(l, m, c);
+	for (size_t i = before; i < c->n; i++) {
+		c->v[i].rule = true;
+		c->v[i].line = doc_line(m->doc, c->v[i].path);
+	}
+	return !l->lenient && c->n > before ? -EINVAL : 0;
 }
 
 static void one(struct load *l, const struct doc *d)
 {
 	struct complaints c = { .arena = l->arena, .lenient = l->lenient };
 	const char *kind = doc_str(d->root, "kind"), *name = doc_str(yyjson_obj_get(d->root, "metadata"), "name");
-	const char *what = kind ? arena_printf(l->arena, "%s %s: ", kind, name ? name : "(no name)") : "";
+	const char *what = kind ? arena_printf(l->arena, "%.63s %.253s: ", kind, name ? name : "(no name)") : "";
 	struct manifest m = { .source = d->source, .line = doc_line(d, "kind"), .doc = d, .value = d->root };
 	struct complaint *broken = NULL;
 	int r = api_decode(l->arena, d, &m.kind, &m.object, &c);
 
 	if (r == -ENOTSUP) {
-		unknown_kind(l, d, m.line, kind);
+		unknown_kind(l, d, m.line, doc_str(d->root, "apiVersion"), kind);
 		return;
 	}
+	if (r == 0)
+		r = check_further(l, &m, &c);
 	for (size_t i = 0; i < c.n; i++) {
 		if (r == 0 && c.v[i].rule && !c.v[i].warning)
 			*(struct complaint *)arena_push(l->arena, &broken, &m.n_broken, sizeof(*broken)) = c.v[i];
@@ -66,10 +132,15 @@ static void one(struct load *l, const struct doc *d)
 		*(struct manifest *)arena_push(l->arena, &l->v, &l->n, sizeof(m)) = m;
 }
 
+static const char *named(const char *file)
+{
+	return strcmp(file, "-") ? file : "stdin";
+}
+
 static int load_all(struct load *l, const struct cmd_strings *files, struct manifest **ret, size_t *ret_n, struct err *e)
 {
+	size_t n, documents = 0;
 	struct doc *docs;
-	size_t n;
 	int r;
 
 	for (size_t f = 0; f < files->n; f++) {
@@ -77,9 +148,13 @@ static int load_all(struct load *l, const struct cmd_strings *files, struct mani
 		if (r < 0)
 			return r;
 		api_unfold(l->arena, docs, n, &docs, &n);
+		documents += n;
 		for (size_t i = 0; i < n; i++)
 			one(l, &docs[i]);
 	}
+	if (documents == 0)
+		return err_set(e, -ENODATA, "%s: no object in %s", files->n == 1 ? named(files->v[0]) : "-f",
+			       files->n == 1 ? "it" : "any of the files");
 	if (l->errors)
 		return err_set(e, -EINVAL, "%zu error%s in the input", l->errors, l->errors == 1 ? "" : "s");
 	*ret = l->v;

@@ -159,6 +159,8 @@ int options_parse(const struct cmd *c, int argc, char **argv, struct cmd_run *ru
 				return mistake(c, "--%s wants a value: %s", o->name, o->value);
 			value = argv[++i];
 		}
+		if (o->type != CMD_FLAG && !*value)
+			return mistake(c, "--%s is given an empty value, %s is wanted", o->name, o->value);
 		r = store(c, run, options, o, value);
 		if (r != OPTIONS_GO)
 			return r;

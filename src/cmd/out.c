@@ -28,6 +28,16 @@ const char *out_color(enum out_color c)
 	return on_terminal() ? codes[c] : "";
 }
 
+const char *out_plain(struct arena *a, const char *text)
+{
+	char *s = arena_strdup(a, text);
+
+	for (char *c = s; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			*c = '?';
+	return s;
+}
+
 struct out_table *out_table_new(struct arena *a, const char *const *heads)
 {
 	struct out_table *t = arena_alloc(a, sizeof(*t));
