@@ -300,10 +300,10 @@ static int read_member(struct yaml *y, const yaml_event_t *key, unsigned depth, 
 		       unsigned *ret_levels)
 {
 	_cleanup_(yaml_event_delete) yaml_event_t ev = { 0 };
-	yyjson_mut_val *key_val, *value;
+	yyjson_mut_val *key_val = NULL, *value;
 	size_t keep = y->path.len;
 	unsigned levels;
-	const char *text;
+	const char *text = "";
 	int r = key_text(y, key, &text, &key_val);
 
 	if (r >= 0)

@@ -212,8 +212,8 @@ static int tcp_connect(struct kv_endpoint *ep, const struct kv_bytes *peer, stru
 {
 	struct tcp *t = (struct tcp *)ep;
 	union kv_addr addrs[KV_RAILS_MAX];
-	unsigned lanes;
-	size_t rails;
+	unsigned lanes = 0;
+	size_t rails = 0;
 	int r = parse_peer(peer, addrs, &rails, &lanes, e);
 
 	if (r < 0)
