@@ -264,6 +264,24 @@ def test_a_range_that_is_exhausted_says_who_holds_it(node, pod):  # noqa: F811
 
 
 @needs_root
+def test_an_apply_while_another_runs_is_done_or_told_to_wait(node):  # noqa: F811
+    node.start()
+    texts = ["---".join(NETWORK % (f"net{who}-{i}", "rail0", "10.9.0.0/24") for i in range(100)) for who in range(4)]
+    running = [subprocess.Popen([BUILD / "kvrail", "apply", "-f", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True, env=node.env) for _ in texts]
+    for p, text in zip(running, texts):
+        p.stdin.write(text)
+    for p in running:
+        p.stdin.close()
+    done = 0
+    for p in running:
+        err = p.stderr.read()
+        assert (p.wait(60) == 0 and err == "") or (p.returncode == 1 and "another apply is running: wait for it" in err), err
+        done += 100 * (p.returncode == 0)
+    assert done and len(json.loads(node.kvrail("get", "net-attach-def", "-o", "json").stdout)) == done
+
+
+@needs_root
 def test_two_agents_cannot_have_one_socket(node, tmp_path):  # noqa: F811
     node.start()
     r = subprocess.run([BUILD / "kvrail", "agent", "--standalone", "--rdma-netns=keep"], capture_output=True, text=True, timeout=60,
