@@ -182,9 +182,10 @@ def test_a_port_with_a_vf_in_use_is_changed_by_force_only(agent, make_pod):
     agent.assert_clean()
 
 
-@pytest.mark.parametrize("step", ["set sriov_numvfs", "set address", "bind its driver", "VF 3: set MTU"])
+@pytest.mark.parametrize("step", [
+    "sriov_drivers_autoprobe off", "set sriov_numvfs", "sriov_drivers_autoprobe on", "bind its driver"])
 def test_an_apply_that_was_killed_is_completed_by_the_next_agent(node, step):
-    """Killed when the first port has come to this step, from seven VFs to five and back."""
+    """Killed when the first port is done with this step, from seven VFs to five and back."""
     number = 5 if "sriov_numvfs:7" in node.found() else 7
     node.g.put("/tmp/other.yaml", changed(number))
     node.start()
@@ -192,8 +193,8 @@ def test_an_apply_that_was_killed_is_completed_by_the_next_agent(node, step):
     node.agent.expect(step, timeout=60)
     node.kill()
     r = p.wait(60)
-    if r.rc:  # else it was done before the kill came
-        assert "went away before it was done" in r.err, r
+    if r.rc or "bind" not in step:  # a fast machine may be through with the last step before the kill comes
+        assert r.rc == 1 and "went away before it was done" in r.err, r
     node.start()
     found = node.found()
     for port in "p0", "p1":
@@ -203,10 +204,7 @@ def test_an_apply_that_was_killed_is_completed_by_the_next_agent(node, step):
     r = node.apply("/tmp/other.yaml")
     assert r.rc == 0 and "nothing to do" in r.out, r
     node.kill()
-    if "VF 3" in step:
-        node.start()
-        node.provision()
-        node.kill()
+    node.before = found
 
 
 def without_names(found):
