@@ -19,19 +19,18 @@
 
 /* One line of the tree's "errors": the read of this file fails, by whichever link it is reached. */
 struct failing {
-	const char *path; /* with sys/ or proc/ in front */
-	dev_t dev;
-	ino_t ino; /* 0: the tree has no such file */
-	int code;  /* negative errno */
+	const char *path; /* with sys/ or proc/ in front; of the file itself where the line named a link to it */
+	int code;	  /* negative errno */
 };
 
 struct sysroot {
 	struct arena *arena;
 	int sys_fd, proc_fd;
 	bool live;
-	struct failing *failing;	      /* by path */
-	const struct failing **failing_inode; /* those that the tree has, by inode */
-	size_t n_failing, n_failing_inode;
+	struct failing *failing; /* by path */
+	const char **failing_names; /* their last components, each once, sorted: few reads need a closer look */
+	size_t n_failing, n_failing_names;
+	size_t dir_len; /* of the tree's own path, which /proc/self/fd puts in front */
 };
 
 /* Where a path starts: the two folders that a sysroot holds. */
@@ -69,42 +68,79 @@ static int compare_path(const void *a, const void *b)
 	return strcmp(((const struct failing *)a)->path, ((const struct failing *)b)->path);
 }
 
-static int compare_inode(const void *a, const void *b)
+static int compare_name(const void *a, const void *b)
 {
-	const struct failing *x = *(const struct failing *const *)a, *y = *(const struct failing *const *)b;
-
-	return x->ino != y->ino ? (x->ino < y->ino ? -1 : 1) : x->dev != y->dev ? (x->dev < y->dev ? -1 : 1) : 0;
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* A big machine has thousands of them, and each read looks its own up. */
+static const char *last_component(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+/* A big machine has thousands of lines, and every read asks: sorted, and by name first. */
 static void sort_errors(struct sysroot *r)
 {
+	size_t n = 0;
+
 	if (!r->n_failing)
 		return;
 	qsort(r->failing, r->n_failing, sizeof(*r->failing), compare_path);
-	r->failing_inode = arena_alloc(r->arena, r->n_failing * sizeof(*r->failing_inode));
+	r->failing_names = arena_alloc(r->arena, r->n_failing * sizeof(*r->failing_names));
 	for (size_t i = 0; i < r->n_failing; i++)
-		if (r->failing[i].ino)
-			r->failing_inode[r->n_failing_inode++] = &r->failing[i];
-	if (r->n_failing_inode)
-		qsort(r->failing_inode, r->n_failing_inode, sizeof(*r->failing_inode), compare_inode);
+		r->failing_names[i] = last_component(r->failing[i].path);
+	qsort(r->failing_names, r->n_failing, sizeof(*r->failing_names), compare_name);
+	for (size_t i = 0; i < r->n_failing; i++)
+		if (n == 0 || strcmp(r->failing_names[n - 1], r->failing_names[i]))
+			r->failing_names[n++] = r->failing_names[i];
+	r->n_failing_names = n;
+}
+
+/* Where the file behind @fd really is, below the tree; NULL when that cannot be told. */
+static const char *real_path(const struct sysroot *r, int fd, char *buf, size_t size)
+{
+	char link[32];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, buf, size - 1);
+	if (n < 0 || (size_t)n <= r->dir_len)
+		return NULL;
+	buf[n] = '\0';
+	return buf + r->dir_len + 1;
+}
+
+static const char *failing_path(struct sysroot *r, int dir_fd, const char *path)
+{
+	_cleanup_close_ int fd = -1;
+	char buf[PATH_MAX];
+	const char *real;
+
+	if (!strncmp(path, "sys/devices/", 12)) /* no link on the way, as recordings have it */
+		return arena_strdup(r->arena, path);
+	fd = openat(dir_fd, path, O_PATH | O_CLOEXEC);
+	real = fd < 0 ? NULL : real_path(r, fd, buf, sizeof(buf));
+	return arena_strdup(r->arena, real ? real : path);
 }
 
 static int load_errors(struct sysroot *r, int dir_fd, struct err *e)
 {
 	_cleanup_free_ char *text = NULL;
-	char *line, *next, *save;
+	char *line, *next, *save, last_name[32] = "", dir[PATH_MAX];
 	unsigned number = 0;
-	int x = file_read(dir_fd, "errors", ERRORS_MAX, &text, NULL);
+	int code = 0, x = file_read(dir_fd, "errors", ERRORS_MAX, &text, NULL);
 
 	if (x == -ENOENT)
 		return 0;
 	if (x < 0)
 		return err_errno(e, x, "errors");
+	if (real_path(r, dir_fd, dir, sizeof(dir)))
+		r->dir_len = strlen(dir);
 	for (line = text; line; line = next) {
 		const char *path, *name;
 		struct failing *f;
-		struct stat st;
 
 		next = strchr(line, '\n');
 		if (next)
@@ -114,16 +150,16 @@ static int load_errors(struct sysroot *r, int dir_fd, struct err *e)
 		if (!path || path[0] == '#')
 			continue;
 		name = strtok_r(NULL, " \t", &save);
-		if (!name || !errno_by_name(name))
+		if (name && strcmp(name, last_name)) { /* most lines say the same */
+			code = errno_by_name(name);
+			snprintf(last_name, sizeof(last_name), "%s", name);
+		}
+		if (!name || !code)
 			return err_set(e, -EINVAL, "errors:%u: \"%s\" is no name of an error: a line is PATH ERRNO, "
 				       "as in \"sys/class/net/p2/speed EINVAL\"", number, name ? name : "");
 		f = arena_push(r->arena, &r->failing, &r->n_failing, sizeof(*f));
-		f->path = arena_strdup(r->arena, path);
-		f->code = errno_by_name(name);
-		if (fstatat(dir_fd, path, &st, 0) == 0) {
-			f->dev = st.st_dev;
-			f->ino = st.st_ino;
-		}
+		f->path = failing_path(r, dir_fd, path);
+		f->code = code;
 	}
 	sort_errors(r);
 	return 0;
@@ -226,23 +262,20 @@ int sysroot_fd(const struct sysroot *r)
 /* The error that the tree's list holds for the path as it was asked for, or for the file that it led to. */
 static int recorded_error(const struct sysroot *r, const char *place, const char *path, int fd)
 {
-	char whole[PATH_MAX + 8];
-	struct failing key = { .path = whole };
-	const struct failing *f, *by_inode = &key, **found;
-	struct stat st;
+	char asked[PATH_MAX + 8], real[PATH_MAX];
+	struct failing key = { .path = asked };
+	const char *name = last_component(path);
+	const struct failing *f;
 
-	if (!r->n_failing)
+	if (!r->n_failing || !bsearch(&name, r->failing_names, r->n_failing_names, sizeof(name), compare_name))
 		return 0;
-	snprintf(whole, sizeof(whole), "%s/%s", place, path);
+	snprintf(asked, sizeof(asked), "%s/%s", place, path);
 	f = bsearch(&key, r->failing, r->n_failing, sizeof(*r->failing), compare_path);
-	if (f)
-		return f->code;
-	if (fd < 0 || !r->n_failing_inode || fstat(fd, &st) < 0)
-		return 0;
-	key.ino = st.st_ino;
-	key.dev = st.st_dev;
-	found = bsearch(&by_inode, r->failing_inode, r->n_failing_inode, sizeof(*r->failing_inode), compare_inode);
-	return found ? (*found)->code : 0;
+	if (!f && fd >= 0) {
+		key.path = real_path(r, fd, real, sizeof(real));
+		f = key.path ? bsearch(&key, r->failing, r->n_failing, sizeof(*r->failing), compare_path) : NULL;
+	}
+	return f ? f->code : 0;
 }
 
 /* Open for reading; the fd, or the error of the kernel or of the recorded list. */
