@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One interface, two homes: local (SQLite in one file; durable when a call returns) and, later, kube.
+ * One interface, two homes: local (SQLite in one file; durable when a call returns) and kube (an API server).
  * Thread safe. Objects are JSON texts under (kind, namespace, name); leases are the addresses of IP pools.
  */
 #ifndef KVRAIL_STORE_STORE_H
