@@ -22,6 +22,56 @@ struct attach_vf {
 	const char *resource; /* "p2rdma": without prefix */
 };
 
+/* A pod as the API server has it, as far as its rails need it. */
+struct attach_pod {
+	const char *namespace, *name, *uid;
+	struct pair *annotations;
+	size_t n_annotations;
+	bool gpu;	  /* one of its containers asks for GPUs */
+	const char *host_ip; /* of the node, or NULL */
+};
+
+/* A device that kubelet gave to a container of the pod. */
+struct attach_device {
+	const char *container, *resource, *id; /* resource with its prefix; id: PCI address */
+};
+
+/* A network that takes a device. */
+struct attach_ask {
+	const char *network, *ifname, *resource; /* resource with its prefix, as the NAD says */
+	const char *device_id;			 /* asked for by the annotation, or NULL */
+};
+
+/*
+ * In a cluster: what the engine asks beyond struct attach_host; NULL standalone. Called from any worker thread. Failures
+ * are negative errno with the words for the pod's event in @e.
+ */
+struct attach_cluster {
+	/* -ENOENT: no such pod; -ESTALE: it is another one by now (uid). From a snapshot when the API server is away; -EHOSTUNREACH: not in it. */
+	int (*pod)(void *arg, struct arena *a, const char *ns, const char *name, const char *uid, struct attach_pod *ret,
+		   struct err *e);
+	/*
+	 * The devices of @pod for its networks: ids[i] for asks[i]; -ENOSPC: a network has none left, @e says what was asked for. *ret_all: all that the
+	 * pod holds of kvrail's resources, those that no network takes too (for the CDI spec).
+	 */
+	int (*assign)(void *arg, struct arena *a, const struct attach_pod *pod, const struct attach_ask *asks, size_t n,
+		      const char **ids, struct attach_device **ret_all, size_t *ret_n_all, struct err *e);
+	/* Write the annotation k8s.v1.cni.cncf.io/network-status; a pod that is gone is success. */
+	int (*network_status)(void *arg, const struct attach_pod *pod, const char *status, struct err *e);
+	/* An event of the pod; never fails, never blocks for long. */
+	void (*event)(void *arg, const struct attach_pod *pod, bool warning, const char *reason, const char *text);
+	/* After an ADD or DEL: how long each stage took, for the metrics; may be NULL. @stage "pod", "default", "devices", "ipam", "kernel", "status", "total". */
+	void (*timing)(void *arg, const char *verb, const char *stage, double seconds);
+	const char *cdi_dir;   /* "/var/run/cdi"; NULL: the runtime has no CDI, an environment file is written instead */
+	const char *env_dir;   /* where environment files go: "/run/kvrail/env" */
+	const char *hook;      /* the createRuntime hook's program on the host: "/opt/cni/bin/kvrail-hook"; NULL: none */
+	const char *bin_dirs;  /* where plugins of other makers are, beside CNI_PATH: "/opt/cni/bin" */
+	const char *conf_dir;  /* configurations named by clusterNetwork and empty NADs: "/etc/cni/multus/net.d" */
+	const char *cni_dir;   /* Multus' scratch and libcni's results: "/var/lib/cni/multus" */
+	unsigned delegate_timeout_ms;
+	void *arg;
+};
+
 /* What the engine asks of the role that runs it. Called from any worker thread. */
 struct attach_host {
 	struct store *store;
@@ -35,6 +85,7 @@ struct attach_host {
 		       struct attach_vf *ret, struct err *e);
 	/* The NAD; -ENOENT: @e says which there are in that namespace. */
 	int (*network)(void *arg, struct arena *a, const char *ns, const char *name, struct api_nad **ret, struct err *e);
+	const struct attach_cluster *cluster; /* NULL: standalone */
 	/* For tests: called before each journalled step with its name; a test kills the process in it. May be NULL. */
 	void (*step)(void *arg, const char *name);
 };
