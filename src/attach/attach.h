@@ -22,6 +22,14 @@ struct attach_vf {
 	const char *resource; /* "p2rdma": without prefix */
 };
 
+/* A container of a pod, init containers too. */
+struct attach_container {
+	const char *name;
+	const char **env; /* names of the variables that its spec sets (env): they win over ours */
+	size_t n_env;
+	bool gpu; /* it asks for GPUs */
+};
+
 /* A pod as the API server has it, as far as its rails need it. */
 struct attach_pod {
 	const char *namespace, *name, *uid;
@@ -29,6 +37,8 @@ struct attach_pod {
 	size_t n_annotations;
 	bool gpu;	  /* one of its containers asks for GPUs */
 	const char *host_ip; /* of the node, or NULL */
+	struct attach_container *containers;
+	size_t n_containers;
 };
 
 /* A device that kubelet gave to a container of the pod. */
