@@ -10,18 +10,10 @@
 
 #include "base/file.h"
 #include "base/strbuf.h"
-#include "rpc/httpd.h"
+#include "rpc/httpd-private.h"
 
 #define THREAD_STACK (512u << 10)
 #define IDLE_SECONDS 300
-
-struct httpd {
-	struct MHD_Daemon *mhd;
-	httpd_handler handler;
-	void *arg;
-	size_t max_body;
-	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
-};
 
 /* One request, from its first header to its reply. */
 struct call {
@@ -77,10 +69,14 @@ static enum MHD_Result answer(struct httpd *h, struct MHD_Connection *c, const c
 				       h->max_body));
 		return queue(c, &reply);
 	}
-	if (!info || getsockopt(info->connect_fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
-		return MHD_NO;
-	rq.uid = peer.uid;
-	rq.pid = peer.pid;
+	rq.uid = (uid_t)-1;
+	rq.pid = -1;
+	if (!h->tcp) {
+		if (!info || getsockopt(info->connect_fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+			return MHD_NO;
+		rq.uid = peer.uid;
+		rq.pid = peer.pid;
+	}
 	rq.body_len = call->body.len;
 	rq.body = call->body.s ? call->body.s : "";
 	h->handler(h->arg, &rq, &reply);
@@ -88,7 +84,7 @@ static enum MHD_Result answer(struct httpd *h, struct MHD_Connection *c, const c
 }
 
 /* libmicrohttpd calls this once for the headers, once a piece of the body, once at its end. */
-static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const char *url, const char *method,
+enum MHD_Result httpd_on_request(void *arg, struct MHD_Connection *c, const char *url, const char *method,
 				  const char *version, const char *data, size_t *len, void **priv)
 {
 	struct httpd *h = arg;
@@ -109,7 +105,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
 	return call->replied ? MHD_YES : answer(h, c, url, method, call);
 }
 
-static void on_done(void *arg, struct MHD_Connection *c, void **priv, enum MHD_RequestTerminationCode code)
+void httpd_on_done(void *arg, struct MHD_Connection *c, void **priv, enum MHD_RequestTerminationCode code)
 {
 	struct call *call = *priv;
 
@@ -188,11 +184,11 @@ int httpd_start(const char *path, size_t max_body, unsigned max_connections, htt
 	strcpy(h->path, path);
 	h->mhd = MHD_start_daemon(MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD |
 					  MHD_USE_ITC | MHD_USE_POLL,
-				  0, NULL, NULL, on_request, h, MHD_OPTION_LISTEN_SOCKET, fd,
+				  0, NULL, NULL, httpd_on_request, h, MHD_OPTION_LISTEN_SOCKET, fd,
 				  MHD_OPTION_CONNECTION_LIMIT, max_connections,
 				  MHD_OPTION_THREAD_STACK_SIZE, (size_t)THREAD_STACK,
 				  MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
-				  MHD_OPTION_NOTIFY_COMPLETED, on_done, NULL, MHD_OPTION_END);
+				  MHD_OPTION_NOTIFY_COMPLETED, httpd_on_done, NULL, MHD_OPTION_END);
 	if (!h->mhd) {
 		close(fd);
 		free(h);
@@ -206,8 +202,11 @@ struct httpd *httpd_stop(struct httpd *h)
 {
 	if (!h)
 		return NULL;
-	unlink(h->path);
+	if (!h->tcp)
+		unlink(h->path);
 	MHD_stop_daemon(h->mhd);
+	if (h->retired)
+		MHD_stop_daemon(h->retired);
 	free(h);
 	return NULL;
 }

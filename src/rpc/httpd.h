@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A small HTTP/1.1 server on a unix socket (libmicrohttpd, one thread a request): handlers run top to bottom and may block. */
+/*
+ * A small HTTP/1.1 server (libmicrohttpd). On a unix socket, one thread a request: handlers run top to bottom and may block.
+ * Over TCP, with or without TLS, on a few threads: for scrapers, probes and webhooks.
+ */
 #ifndef KVRAIL_RPC_HTTPD_H
 #define KVRAIL_RPC_HTTPD_H
 
@@ -17,7 +20,7 @@ struct httpd_request {
 	const char *method, *path; /* path without the query */
 	const char *body;	   /* NUL-terminated */
 	size_t body_len;
-	uid_t uid; /* of the peer, SO_PEERCRED */
+	uid_t uid; /* of the peer, SO_PEERCRED; over TCP (uid_t)-1 and -1 */
 	pid_t pid;
 	void *connection;
 };
@@ -44,6 +47,28 @@ typedef void (*httpd_handler)(void *arg, struct httpd_request *rq, struct httpd_
  */
 int httpd_start(const char *path, size_t max_body, unsigned max_connections, httpd_handler handler, void *arg,
 		struct httpd **ret, struct err *e);
+
+/* A certificate, followed by those that lead to its CA, and its private key, all PEM. */
+struct httpd_pem {
+	const char *cert, *key;
+};
+
+/*
+ * The same on @address: "HOST:PORT", ":PORT" for all addresses, "[::1]:PORT"; port 0 takes a free one. With @tls it speaks
+ * HTTPS (TLS 1.2 and 1.3). Anybody can connect: a connection that is idle for half a minute is closed, one address gets a quarter
+ * of @max_connections, and handlers run on a few threads, so they must not wait. -EINVAL for an address or a certificate that cannot be
+ * used, with the reason.
+ */
+int httpd_start_tcp(const char *address, const struct httpd_pem *tls, size_t max_body, unsigned max_connections,
+		    httpd_handler handler, void *arg, struct httpd **ret, struct err *e);
+/* The TCP port that it listens on. */
+unsigned httpd_port(const struct httpd *h);
+/*
+ * Show another certificate from now on, without refusing a connection in between; those that are open go on. When it cannot be
+ * used (-EINVAL) the old one stays. One caller at a time.
+ */
+int httpd_set_tls(struct httpd *h, const struct httpd_pem *tls, struct err *e);
+
 /* Removes the socket, waits for running handlers; NULL is fine, returns NULL. */
 struct httpd *httpd_stop(struct httpd *h);
 
