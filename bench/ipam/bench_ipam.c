@@ -70,7 +70,7 @@ struct times {
 	uint64_t allocate[ROUNDS], release[ROUNDS];
 };
 
-static void once(struct store *s, const struct ipam_conf *conf, int round, struct times *t)
+static void once(struct ipam *home, const struct ipam_conf *conf, int round, struct times *t)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
 	const char *container = arena_printf(a, "c%d", round), *podref = arena_printf(a, "llm/bench-%d", round);
@@ -79,10 +79,10 @@ static void once(struct store *s, const struct ipam_conf *conf, int round, struc
 	uint64_t begin = clock_ns(), middle;
 	struct err e;
 
-	if (ipam_allocate(s, a, container, podref, &ask, 1, &given, &e) < 0)
+	if (ipam_allocate(home, a, container, podref, &ask, 1, &given, &e) < 0)
 		die("allocate", &e);
 	middle = clock_ns();
-	if (ipam_release(s, container, "net1", &e) < 0)
+	if (ipam_release(home, container, &ask.ifname, 1, &e) < 0)
 		die("release", &e);
 	if (round < WARM)
 		return;
@@ -107,6 +107,7 @@ static void measure(const char *where, const char *parent, const struct ipam_con
 	static struct times empty, full;
 	char *dir = arena_printf(arena, "%s/kvrail-bench-XXXXXX", parent);
 	struct store *se, *sf;
+	struct ipam *empty_home, *full_home;
 
 	if (!mkdtemp(dir)) {
 		printf("IPAM, store %s | - | <= 1.2x | skipped: %s cannot be written\n", where, parent);
@@ -115,12 +116,16 @@ static void measure(const char *where, const char *parent, const struct ipam_con
 	se = open_store(dir, "empty.db");
 	sf = open_store(dir, "full.db");
 	fill(sf, conf);
+	empty_home = ipam_local(se);
+	full_home = ipam_local(sf);
 	for (int i = 0; i < ROUNDS + WARM; i++) {
-		once(se, conf, i, &empty);
-		once(sf, conf, i, &full);
+		once(empty_home, conf, i, &empty);
+		once(full_home, conf, i, &full);
 	}
 	row(where, "allocate", 1.2, empty.allocate, full.allocate);
 	row(where, "release", 0, empty.release, full.release);
+	ipam_close(empty_home);
+	ipam_close(full_home);
 	store_close(se);
 	store_close(sf);
 	if (system(arena_printf(arena, "rm -rf %s", dir)))

@@ -189,7 +189,8 @@ static int start(struct agent *ag, struct err *e)
 	if (r < 0)
 		return r;
 	set_rdma_mode(o->rdma_netns);
-	host.store = ag->store;
+	ag->ipam = ipam_local(ag->store);
+	host.ipam = ag->ipam;
 	host.root = ag->root;
 	r = attach_engine_new(&host, &ag->engine, e);
 	if (r < 0)
@@ -227,6 +228,7 @@ int agent_run(const struct agent_options *o, struct err *e)
 	pthread_mutex_unlock(&ag.apply_lock);
 	attach_engine_free(ag.engine);
 	pools_free(ag.pools);
+	ipam_close(ag.ipam);
 	store_close(ag.store);
 	sysroot_close(ag.root);
 	free(ag.problem);

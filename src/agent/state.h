@@ -30,6 +30,7 @@ struct agent {
 	const char *node;
 	struct sysroot *root;
 	struct store *store;
+	struct ipam *ipam;
 	struct attach_engine *engine;
 	struct httpd *httpd;
 	pthread_mutex_t pools_lock; /* guards .pools */

@@ -207,7 +207,7 @@ static int allocate(struct add_work *w, struct err *e)
 	if (!w->rq->pod_name)
 		return err_set(e, -EINVAL, "CNI_ARGS: K8S_POD_NAME is missing: addresses belong to a pod");
 	engine_step(w->en, STEP_ALLOCATE, 0);
-	r = ipam_allocate(w->en->host.store, w->a, w->rq->container,
+	r = ipam_allocate(w->en->host.ipam, w->a, w->rq->container,
 			  arena_printf(w->a, "%s/%s", w->rq->pod_namespace ? w->rq->pod_namespace : "", w->rq->pod_name), asks, n, &given, e);
 	for (size_t k = 0; r == 0 && k < n; k++) {
 		struct attachment_rail *rec = w->rails[rail_of[k]].rec;

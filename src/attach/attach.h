@@ -84,7 +84,7 @@ struct attach_cluster {
 
 /* What the engine asks of the role that runs it. Called from any worker thread. */
 struct attach_host {
-	struct store *store;
+	struct ipam *ipam; /* addresses: of the node's store, or of the cluster's pools */
 	const struct sysroot *root;
 	const char *state_dir; /* "/var/lib/kvrail" */
 	bool soft_roce;

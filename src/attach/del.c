@@ -34,7 +34,7 @@ int del_run(struct attach_engine *en, const char *container, const char *ifname,
 	if (at)
 		r = attachment_undo(en, mark_deleting(en, at), e);
 	else
-		r = ipam_release(en->host.store, container, ifname, e);
+		r = ipam_release(en->host.ipam, container, &ifname, ifname ? 1 : 0, e);
 	engine_unlock_container(en, &busy);
 	return r < 0 ? err_wrap(e, r, "container %s, interface %s", container, ifname) : 0;
 }

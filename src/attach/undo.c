@@ -277,6 +277,7 @@ static void close_all(struct undo *u)
 static void undo_all(struct undo *u)
 {
 	const struct attachment *at = u->at;
+	const char **ifnames = arena_alloc(u->a, at->n_rails * sizeof(*ifnames));
 
 	if (u->netns_fd >= 0 && netns_call(u->netns_fd, false, undo_pod, u, &u->e) < 0) {
 		strbuf_addf(&u->failures, "the pod's namespace %s: %s", at->netns, u->e.msg);
@@ -286,8 +287,9 @@ static void undo_all(struct undo *u)
 		undo_host(u, i);
 	engine_step(u->en, STEP_RELEASE, 0);
 	for (size_t i = 0; i < at->n_rails; i++)
-		if (ipam_release(u->en->host.store, at->container, at->rails[i].ifname, &u->e) < 0)
-			failed(u, &at->rails[i], "addresses");
+		ifnames[i] = at->rails[i].ifname;
+	if (at->n_rails && ipam_release(u->en->host.ipam, at->container, ifnames, at->n_rails, &u->e) < 0)
+		failed(u, &at->rails[0], "addresses");
 }
 
 int attachment_undo(struct attach_engine *en, const struct attachment *at, struct err *e)

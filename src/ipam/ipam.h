@@ -65,14 +65,25 @@ struct ipam_given {
 	size_t n_ips;
 };
 
+/* Where addresses are kept: a store of this node, or the cluster's IP pools (ipam/pools.h). Thread safe. */
+struct ipam;
+
+/* Leases of @s, which must outlive it. */
+struct ipam *ipam_local(struct store *s);
+struct ipam *ipam_close(struct ipam *ip); /* NULL is fine; returns NULL */
+
 /*
- * All addresses of one pod in ONE transaction: all asks succeed or none. The same pod (podref) and interface gets the address it
- * had. @ret is an array of @n. -ENOSPC names the range and who holds it.
+ * All addresses of one pod: all asks succeed or none (a store: one transaction; a cluster: one patch a pool). The same pod (podref) and
+ * interface gets the address it had, with the container refreshed. @ret is an array of @n. -ENOSPC names the range and who holds it;
+ * -EHOSTUNREACH: the API server is away.
  */
-int ipam_allocate(struct store *s, struct arena *a, const char *container, const char *podref,
+int ipam_allocate(struct ipam *ip, struct arena *a, const char *container, const char *podref,
 		  const struct ipam_ask *asks, size_t n, struct ipam_given **ret, struct err *e);
 
-/* Release by container (and interface). Nothing held is success. */
-int ipam_release(struct store *s, const char *container, const char *ifname, struct err *e);
+/*
+ * Give back what the container holds for these interfaces, in all ranges; @n 0: for all. Nothing held is success. -EHOSTUNREACH: the API
+ * server is away; call again later.
+ */
+int ipam_release(struct ipam *ip, const char *container, const char *const *ifnames, size_t n, struct err *e);
 
 #endif

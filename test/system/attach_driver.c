@@ -26,6 +26,7 @@
 struct driver {
 	struct attach_host host;
 	struct attach_engine *en;
+	struct store *store;
 	const char *devices, *crash_at, *state;
 };
 
@@ -213,7 +214,7 @@ static int leases(struct driver *d, struct arena *a, struct err *e)
 	struct store_lease *l;
 	size_t n;
 
-	if (store_leases(d->host.store, a, NULL, &l, &n, e) < 0)
+	if (store_leases(d->store, a, NULL, &l, &n, e) < 0)
 		return 2;
 	for (size_t i = 0; i < n; i++)
 		printf("%s %s %s %s\n", l[i].pool, l[i].podref, l[i].container, l[i].ifname);
@@ -244,7 +245,7 @@ int main(int argc, char **argv)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
 	struct driver d = { .crash_at = getenv("KVRAIL_CRASH_AT"), .devices = getenv("KVRAIL_TEST_DEVICES"), .state = argv[1] };
-	struct store *store = NULL;
+	struct ipam *ipam = NULL;
 	struct sysroot *root = NULL;
 	struct err e = { 0 };
 	int r = 2;
@@ -257,9 +258,10 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	d.devices = d.devices ? d.devices : "";
-	if (store_open_local(arena_printf(a, "%s/store.db", argv[1]), &store, &e) < 0 || sysroot_open(NULL, &root, &e) < 0)
+	if (store_open_local(arena_printf(a, "%s/store.db", argv[1]), &d.store, &e) < 0 || sysroot_open(NULL, &root, &e) < 0)
 		goto out;
-	d.host = (struct attach_host){ .store = store, .root = root, .state_dir = argv[1], .arg = &d, .pick_vf = pick_vf, .network = network,
+	ipam = ipam_local(d.store);
+	d.host = (struct attach_host){ .ipam = ipam, .root = root, .state_dir = argv[1], .arg = &d, .pick_vf = pick_vf, .network = network,
 				       .soft_roce = getenv("KVRAIL_SOFT_ROCE"), .step = d.crash_at ? step : NULL };
 	if (attach_engine_new(&d.host, &d.en, &e) == 0)
 		r = run(&d, a, argc, argv, &e);
@@ -267,7 +269,8 @@ out:
 	if (r == 2)
 		fprintf(stderr, "%s\n", e.msg);
 	attach_engine_free(d.en);
-	store_close(store);
+	ipam_close(ipam);
+	store_close(d.store);
 	sysroot_close(root);
 	return r;
 }

@@ -13,6 +13,7 @@
 
 static char dir[64];
 static struct store *store;
+static struct ipam *home;
 static struct arena *arena;
 static yyjson_doc **docs;
 static size_t n_docs;
@@ -25,13 +26,17 @@ static int setup(void **state)
 	assert_non_null(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/store.db", dir);
 	arena = arena_new();
-	return store_open_local(path, &store, NULL);
+	if (store_open_local(path, &store, NULL) < 0)
+		return -1;
+	home = ipam_local(store);
+	return 0;
 }
 
 static int teardown(void **state)
 {
 	char cmd[128];
 
+	home = ipam_close(home);
 	store = store_close(store);
 	for (size_t i = 0; i < n_docs; i++)
 		yyjson_doc_free(docs[i]);
@@ -40,6 +45,11 @@ static int teardown(void **state)
 	arena = arena_free(arena);
 	snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
 	return system(cmd) ? -1 : 0;
+}
+
+static int release(const char *container, const char *ifname)
+{
+	return ipam_release(home, container, &ifname, ifname ? 1 : 0, NULL);
 }
 
 static yyjson_val *json(const char *text)
@@ -199,7 +209,7 @@ static struct ipam_given *allocate(const char *pod, const struct ipam_ask *asks,
 	struct ipam_given *given = NULL;
 	struct err e = { 0 };
 
-	if (ipam_allocate(store, arena, pod, arena_printf(arena, "llm/%s", pod), asks, n, &given, &e) < 0)
+	if (ipam_allocate(home, arena, pod, arena_printf(arena, "llm/%s", pod), asks, n, &given, &e) < 0)
 		fail_msg("%s", e.msg);
 	return given;
 }
@@ -216,7 +226,7 @@ static int denied(const char *pod, const struct ipam_conf *c, const char *reques
 	struct ipam_ask ask = { c, "net1", requested };
 	struct ipam_given *given;
 	struct err e = { 0 };
-	int r = ipam_allocate(store, arena, pod, arena_printf(arena, "llm/%s", pod), &ask, 1, &given, &e);
+	int r = ipam_allocate(home, arena, pod, arena_printf(arena, "llm/%s", pod), &ask, 1, &given, &e);
 
 	assert_true(r < 0);
 	if (!strstr(e.msg, words))
@@ -234,12 +244,12 @@ static void the_same_pod_and_interface_keeps_its_address(void **state)
 	assert_string_equal(address("a", c, NULL), "10.0.132.1/24");
 	assert_string_equal(address("b", c, NULL), "10.0.132.2/24");
 	/* a sandbox made anew: another container, the same pod */
-	assert_int_equal(ipam_allocate(store, arena, "a-again", "llm/a", &ask, 1, &given, &e), 0);
+	assert_int_equal(ipam_allocate(home, arena, "a-again", "llm/a", &ask, 1, &given, &e), 0);
 	assert_string_equal(given->ips[0].address, "10.0.132.1/24");
 	/* the DEL of the old sandbox comes late and takes nothing */
-	assert_int_equal(ipam_release(store, "a", "net1", &e), 0);
+	assert_int_equal(release("a", "net1"), 0);
 	assert_string_equal(address("c", c, NULL), "10.0.132.3/24");
-	assert_true(ipam_release(store, "a-again", "net1", &e) >= 0);
+	assert_true(release("a-again", "net1") >= 0);
 	assert_string_equal(address("d", c, NULL), "10.0.132.1/24");
 }
 
@@ -300,7 +310,7 @@ static void all_of_a_pods_addresses_or_none(void **state)
 
 	address("x", small, NULL);
 	address("y", small, NULL);
-	assert_int_equal(ipam_allocate(store, arena, "a", "llm/a", asks, 2, &given, &e), -ENOSPC);
+	assert_int_equal(ipam_allocate(home, arena, "a", "llm/a", asks, 2, &given, &e), -ENOSPC);
 	assert_int_equal(store_leases(store, arena, "10.0.0.0-24", &leases, &n, &e), 0);
 	assert_int_equal(n, 0);
 }
@@ -352,7 +362,6 @@ static void static_addresses_need_no_lease(void **state)
 				   "{\"address\":\"fd00::5/64\"}]}");
 	struct ipam_ask ask = { c, "net1", NULL };
 	struct ipam_given *given = allocate("a", &ask, 1);
-	struct err e = { 0 };
 
 	assert_int_equal(given->n_ips, 2);
 	assert_string_equal(given->ips[0].address, "10.0.0.5/24");
@@ -361,7 +370,7 @@ static void static_addresses_need_no_lease(void **state)
 	assert_string_equal(address("a", c, "10.0.0.9"), "10.0.0.9/24");
 	assert_string_equal(address("a", c, "172.16.0.9/12"), "172.16.0.9/12");
 	denied("a", c, "172.16.0.9", "has no prefix length");
-	assert_int_equal(ipam_release(store, "a", NULL, &e), 0);
+	assert_int_equal(release("a", NULL), 0);
 }
 
 static void a_lease_needs_a_pod(void **state)
@@ -371,7 +380,7 @@ static void a_lease_needs_a_pod(void **state)
 	struct ipam_given *given;
 	struct err e = { 0 };
 
-	assert_int_equal(ipam_allocate(store, arena, "c", "", &ask, 1, &given, &e), -EINVAL);
+	assert_int_equal(ipam_allocate(home, arena, "c", "", &ask, 1, &given, &e), -EINVAL);
 }
 
 /* Random adds and deletes of pods on three networks against arrays of who holds what. */
@@ -401,7 +410,7 @@ static void a_naive_allocator_agrees(void **state)
 		int r;
 
 		if (rand_r(&seed) % 5 < 2) {
-			assert_int_equal(ipam_release(store, name, ifname, &e), 0);
+			assert_int_equal(release(name, ifname), 0);
 			held[pod][net] = 0;
 			continue;
 		}
@@ -415,7 +424,7 @@ static void a_naive_allocator_agrees(void **state)
 		}
 		if (held[pod][net])
 			expect = held[pod][net];
-		r = ipam_allocate(store, arena, name, arena_printf(arena, "llm/%s", name), &ask, 1, &given, &e);
+		r = ipam_allocate(home, arena, name, arena_printf(arena, "llm/%s", name), &ask, 1, &given, &e);
 		if (!expect) {
 			assert_int_equal(r, -ENOSPC);
 			continue;

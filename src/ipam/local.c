@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Addresses of a pod's interfaces, all in one transaction of the store. */
+/* Addresses of a pod's interfaces out of a store on this node, all in one transaction. */
 #include <string.h>
 
 #include "base/strbuf.h"
 #include "ipam/addr.h"
-#include "ipam/ipam.h"
+#include "ipam/ops.h"
 #include "store/ip.h"
 
 #define HOLDERS_NAMED 5
+
+struct local {
+	struct ipam ipam;
+	struct store *store;
+};
 
 struct run {
 	struct store *s;
@@ -268,25 +273,15 @@ static int one(const struct run *run, const struct ipam_ask *ask, struct ipam_gi
 	return 0;
 }
 
-static bool needs_leases(const struct ipam_ask *asks, size_t n)
+static int local_allocate(struct ipam *ip, struct arena *a, const char *container, const char *podref,
+			  const struct ipam_ask *asks, size_t n, struct ipam_given **ret, struct err *e)
 {
-	for (size_t i = 0; i < n; i++)
-		if (asks[i].conf && asks[i].conf->n_ranges)
-			return true;
-	return false;
-}
-
-int ipam_allocate(struct store *s, struct arena *a, const char *container, const char *podref,
-		  const struct ipam_ask *asks, size_t n, struct ipam_given **ret, struct err *e)
-{
+	struct store *s = ((struct local *)ip)->store;
 	struct run run = { s, a, container, podref, e };
 	struct ipam_given *given = arena_alloc(a, n * sizeof(*given));
-	bool leasing = needs_leases(asks, n);
+	bool leasing = ipam_needs_pod(asks, n);
 	int r = 0;
 
-	if (leasing && (!podref || !*podref || !container || !*container))
-		return err_set(e, -EINVAL,
-			       "addresses are leased to a pod: its name (K8S_POD_NAMESPACE, K8S_POD_NAME) and container are missing");
 	if (leasing)
 		r = store_lease_begin(s, e);
 	if (r < 0)
@@ -303,15 +298,37 @@ int ipam_allocate(struct store *s, struct arena *a, const char *container, const
 	return 0;
 }
 
-int ipam_release(struct store *s, const char *container, const char *ifname, struct err *e)
+static int local_release(struct ipam *ip, const char *container, const char *const *ifnames, size_t n, struct err *e)
 {
-	int r = store_lease_begin(s, e);
+	struct store *s = ((struct local *)ip)->store;
+	int r = store_lease_begin(s, e), released = 0;
 
 	if (r < 0)
 		return r;
-	r = store_lease_release(s, container, ifname, e);
-	if (r > 0)
+	for (size_t i = 0; r >= 0 && (i < n || (n == 0 && i == 0)); i++) {
+		r = store_lease_release(s, container, n ? ifnames[i] : NULL, e);
+		released += r > 0;
+	}
+	if (r >= 0 && released)
 		return store_lease_commit(s, e);
 	store_lease_rollback(s);
-	return r;
+	return r < 0 ? r : 0;
+}
+
+static void local_close(struct ipam *ip)
+{
+	free(ip);
+}
+
+static const struct ipam_ops local_ops = { local_allocate, local_release, local_close };
+
+struct ipam *ipam_local(struct store *s)
+{
+	struct local *local = calloc(1, sizeof(*local));
+
+	if (!local)
+		abort();
+	local->ipam.ops = &local_ops;
+	local->store = s;
+	return &local->ipam;
 }
