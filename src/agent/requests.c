@@ -3,8 +3,8 @@
 #include <fcntl.h>
 #include <string.h>
 
-#include "agent/base64.h"
 #include "agent/state.h"
+#include "base/base64.h"
 #include "base/log.h"
 
 #define CONF_MAX (1u << 20)

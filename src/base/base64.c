@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
-#include "agent/base64.h"
+#include "base/base64.h"
 
 static int digit(unsigned char c)
 {

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "agent/base64.h"
+#include "base/base64.h"
 
 static void rfc4648_vectors_decode(void **state)
 {
@@ -42,5 +42,5 @@ int main(void)
 		cmocka_unit_test(text_that_is_no_base64_is_refused),
 	};
 
-	return cmocka_run_group_tests_name("agent_base64", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("base64_test", tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef KVRAIL_AGENT_BASE64_H
-#define KVRAIL_AGENT_BASE64_H
+#ifndef KVRAIL_BASE_BASE64_H
+#define KVRAIL_BASE_BASE64_H
 
 #include "base/arena.h"
 
