@@ -51,15 +51,18 @@ struct grpc_server;
 
 /* One thread for all sockets of the server. */
 int grpc_server_start(struct grpc_server **ret, struct err *e);
-/* Closes all; calls that are not finished are dead: grpc_finish() is still owed, and must come before this returns to its caller's free(). */
+/* Closes all and ends the thread. Every call must have been finished by then. NULL is fine; returns NULL. */
 struct grpc_server *grpc_server_stop(struct grpc_server *s);
 /*
  * Serve @methods (ended by a NULL path; must outlive it) on a unix socket at @path, 0600. What is there is replaced, by rename,
  * so that there is no moment without a socket. -ENAMETOOLONG: longer than a socket's address can be (107 bytes).
  */
 int grpc_server_listen(struct grpc_server *s, const char *path, const struct grpc_method *methods, void *arg, struct err *e);
-/* No longer; its connections are closed, and the socket is removed if it is still ours. */
+/* No longer; its connections are closed, the socket is removed if it is still ours. Waits for a handler that runs; not to be called from one. */
 void grpc_server_unlisten(struct grpc_server *s, const char *path);
+
+/* Whether the socket at @path is the one that listens here: the kubelet removes what it finds when it starts. */
+bool grpc_server_listens(struct grpc_server *s, const char *path);
 
 /*
  * One call with one reply, within @timeout_ms. The reply (at most @max bytes) is in @a. Errors: -ENOTCONN nobody listens at @path;
