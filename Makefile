@@ -4,7 +4,7 @@ PYTEST = /usr/bin/python3 -m pytest -p no:cacheprovider
 BUILD = build
 ASAN = build-asan
 
-.PHONY: help deps deps-undo build asan demo check check-lab check-fresh test bench install uninstall fmt clean
+.PHONY: help deps deps-undo build asan demo check check-lab check-fresh test bench image install uninstall fmt clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ test: deps build asan ## everything: unit, fuzz, system, lab
 
 bench: deps build ## the figures of docs/performance.md
 	@bench/run
+
+image: build ## the container image as an OCI archive, without a registry: build/kvrail-VERSION-ARCH.tar
+	@tools/image
 
 install: build ## install under the prefix that meson was set up with (DESTDIR is honoured)
 	@meson install -C $(BUILD)
