@@ -4,7 +4,7 @@ PYTEST = /usr/bin/python3 -m pytest -p no:cacheprovider
 BUILD = build
 ASAN = build-asan
 
-.PHONY: help deps deps-undo build asan demo check check-lab check-fresh test bench image install uninstall fmt clean
+.PHONY: help deps deps-undo deps-cluster build asan demo check check-lab check-cluster check-fresh test bench image install uninstall fmt clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,6 +14,9 @@ deps: ## install what the build and the tests need (Debian 12 and 13); says what
 
 deps-undo: ## take the apt sources and pins of `make deps` away
 	@tools/deps undo
+
+deps-cluster: ## find or build etcd, Kubernetes and containerd for the cluster tests (first time 16 minutes on 2 cores, then cached)
+	@tools/deps-cluster
 
 $(BUILD)/build.ninja:
 	@meson setup $(BUILD) --buildtype=debugoptimized >$(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }; rm -f $(BUILD).log
@@ -38,11 +41,15 @@ check: build asan ## unit, fuzz and system tests, with AddressSanitizer and UBSa
 check-lab: build ## the tests that need SR-IOV and RoCE: two QEMU guests
 	@test/run lab
 
+check-cluster: deps-cluster build ## the tests on a real Kubernetes: control plane here, two QEMU guests as nodes
+	@test/run cluster
+
 check-fresh: ## the README's two commands on minimal Debian 12 and 13 roots (needs root)
 	@test/fresh
 
-test: deps build asan ## everything: unit, fuzz, system, lab
-	@test/run unit system lab
+test: deps build asan ## everything: unit, fuzz, system, lab, cluster
+	@tools/deps-cluster >/dev/null || echo "test: no Kubernetes here: the cluster tests will be skipped" >&2
+	@test/run unit system lab cluster
 
 bench: deps build ## the figures of docs/performance.md
 	@bench/run
