@@ -200,7 +200,8 @@ class Guest:
             arguments += ["-device", f"pcie-root-port,id=rp{port},chassis={port + 1},slot={port + 1}",
                           "-netdev", self._link(port),
                           "-device", f"igb,bus=rp{port},netdev=link{port},mac=52:54:00:4b:{self.number:02x}:{port:02x}"]
-        return arguments + lab.qemu_arguments
+        more = lab.qemu_arguments
+        return arguments + list(more(self) if callable(more) else more)
 
     def _link(self, port):
         if len(self.lab.guests) == 1:  # a hub, so that the port has carrier
@@ -368,18 +369,20 @@ class Lab:
 
     @rdma      "exclusive": an RDMA device belongs to one network namespace; "shared": every namespace sees it
     @append    further words for the kernel's command line
-    @qemu_arguments  further arguments for every QEMU
+    @qemu_arguments  further arguments for every QEMU: a list, or a function that is given the Guest
+    @disk      bytes of the disk that the root's changes go to (a sparse file)
     @name      a prefix of the log files under build/lab/logs
     """
 
-    def __init__(self, nodes=1, memory=2048, cpus=1, rdma="exclusive", append="", qemu_arguments=(), name="lab"):
+    def __init__(self, nodes=1, memory=2048, cpus=1, rdma="exclusive", append="", qemu_arguments=(), disk=image.DISK_BYTES,
+                 name="lab"):
         if not 1 <= nodes <= MAX_NODES:
             raise LabError(f"{nodes} nodes: this lab has 1 to {MAX_NODES}")
         problem = missing()
         if problem:
             raise LabError(problem)
         self.memory, self.cpus, self.rdma, self.append = memory, cpus, rdma, append
-        self.qemu_arguments, self.name, self.state = list(qemu_arguments), name, None
+        self.qemu_arguments, self.disk, self.name, self.state = qemu_arguments, disk, name, None
         self.kvm = _kvm()
         self.dir = None
         self.guests = [None] * nodes
@@ -391,7 +394,7 @@ class Lab:
         self.guests = [Guest(self, n + 1) for n in range(len(self.guests))]
         try:
             for g in self.guests:
-                image.make_disk(g.disk)
+                image.make_disk(g.disk, self.disk)
             for g in self.guests:
                 g._start()
             for g in self.guests:

@@ -132,8 +132,8 @@ def initramfs():
     return path
 
 
-def make_disk(path):
+def make_disk(path, size=DISK_BYTES):
     with open(path, "wb") as f:
-        f.truncate(DISK_BYTES)
-    subprocess.run([find("mke2fs"), "-q", "-t", "ext4", "-F", "-E", "lazy_itable_init=0,nodiscard", "-N", "65536", "-J", "size=4", str(path)],
+        f.truncate(size)
+    subprocess.run([find("mke2fs"), "-q", "-t", "ext4", "-F", "-E", "lazy_itable_init=0,nodiscard", "-N", str(size >> 14), "-J", "size=4", str(path)],
                    check=True, capture_output=True)
