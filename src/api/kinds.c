@@ -9,6 +9,7 @@
 #include "api/nodestate.h"
 #include "api/operator.h"
 #include "api/policy.h"
+#include "api/rail.h"
 
 #define SRIOV_GROUP "sriovnetwork.openshift.io"
 #define WHEREABOUTS_GROUP "whereabouts.cni.cncf.io"
@@ -45,6 +46,32 @@ static yyjson_mut_val *nodestate_columns(yyjson_mut_doc *doc)
 	return columns;
 }
 
+static yyjson_mut_val *rail_columns(yyjson_mut_doc *doc, bool nodes)
+{
+	yyjson_mut_val *columns = yyjson_mut_arr(doc);
+
+	add_column(doc, columns, "Ready", "string", ".status.conditions[?(@.type==\"Ready\")].status");
+	add_column(doc, columns, "Reason", "string", ".status.conditions[?(@.type==\"Ready\")].reason");
+	if (nodes)
+		add_column(doc, columns, "Nodes", "string", ".status.nodes");
+	add_column(doc, columns, "Ports", "integer", ".status.ports");
+	add_column(doc, columns, "VFs", "integer", ".status.vfs");
+	add_column(doc, columns, "Age", "date", ".metadata.creationTimestamp");
+	return columns;
+}
+
+static yyjson_mut_val *rail_policy_columns(yyjson_mut_doc *doc)
+{
+	return rail_columns(doc, true);
+}
+
+static yyjson_mut_val *rail_node_columns(yyjson_mut_doc *doc)
+{
+	return rail_columns(doc, false);
+}
+
+static const char *const rail_policy_short_names[] = { "rp", NULL };
+static const char *const rail_node_short_names[] = { "rn", NULL };
 static const char *const nad_short_names[] = { "nad", "net-attach-def", NULL };
 static const char *const node_short_names[] = { "no", NULL };
 
@@ -92,6 +119,14 @@ const struct api_kind api_kinds[] = {
 	{ .kind = "NodeSlicePool", .plural = "nodeslicepools", .singular = "nodeslicepool", .list_kind = "NodeSlicePoolList",
 	  .group = WHEREABOUTS_GROUP, .version = "v1alpha1", .namespaced = true, .doc = "A range that is cut into one slice per node.",
 	  .table = &api_slice_pool_table, .validate = api_slice_pool_validate, .crd = true },
+	{ .kind = "RailPolicy", .plural = "railpolicies", .singular = "railpolicy", .list_kind = "RailPolicyList", .group = RAIL_GROUP,
+	  .version = "v1alpha1", .namespaced = true, .short_names = rail_policy_short_names,
+	  .doc = "What became of the SriovNetworkNodePolicy of the same name: its conditions. Written by kvrail.",
+	  .table = &api_rail_policy_table, .crd = true, .status_path = "status", .columns = rail_policy_columns },
+	{ .kind = "RailNode", .plural = "railnodes", .singular = "railnode", .list_kind = "RailNodeList", .group = RAIL_GROUP,
+	  .version = "v1alpha1", .namespaced = true, .short_names = rail_node_short_names,
+	  .doc = "What became of the ports of the node of the same name: its conditions. Written by kvrail.",
+	  .table = &api_rail_node_table, .crd = true, .status_path = "status", .columns = rail_node_columns },
 	{ .kind = "Node", .plural = "nodes", .singular = "node", .list_kind = "NodeList", .group = "", .version = "v1",
 	  .short_names = node_short_names, .doc = "A node of the cluster; only its labels are read.", .table = &api_node_table },
 	{ 0 },
