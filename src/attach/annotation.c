@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <ctype.h>
 #include <string.h>
 #include <strings.h>
 
 #include "attach/annotation.h"
 #include "attach/hwaddr.h"
 #include "base/parse.h"
+#include "ipam/addr.h"
 
 /* A DNS-1123 label without its limit of 63: [a-z0-9]([-a-z0-9]*[a-z0-9])? */
 static bool is_label(const char *s)
@@ -17,47 +17,62 @@ static bool is_label(const char *s)
 	return strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == n;
 }
 
+/* What Unicode, and with it Go's TrimSpace, calls white space. */
+static const char *const spaces[] = {
+	" ", "\t", "\n", "\v", "\f", "\r", "\xc2\x85", "\xc2\xa0", "\xe1\x9a\x80", "\xe2\x80\x80", "\xe2\x80\x81", "\xe2\x80\x82", "\xe2\x80\x83",
+	"\xe2\x80\x84", "\xe2\x80\x85", "\xe2\x80\x86", "\xe2\x80\x87", "\xe2\x80\x88", "\xe2\x80\x89", "\xe2\x80\x8a", "\xe2\x80\xa8",
+	"\xe2\x80\xa9", "\xe2\x80\xaf", "\xe2\x81\x9f", "\xe3\x80\x80",
+};
+
+static size_t space_at(const char *s, size_t n, bool end)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(spaces); i++) {
+		size_t len = strlen(spaces[i]);
+
+		if (len <= n && !memcmp(end ? s + n - len : s, spaces[i], len))
+			return len;
+	}
+	return 0;
+}
+
 static char *trimmed(struct arena *a, const char *s, size_t n)
 {
-	while (n && isspace((unsigned char)*s)) {
-		s++;
-		n--;
+	size_t k;
+
+	while ((k = space_at(s, n, false))) {
+		s += k;
+		n -= k;
 	}
-	while (n && isspace((unsigned char)s[n - 1]))
-		n--;
+	while ((k = space_at(s, n, true)))
+		n -= k;
 	return arena_strndup(a, s, n);
 }
 
-/* One "[ns/]name[@interface]"; @no and @at (both from 1) say where it stands. */
-static int parse_short(struct arena *a, const char *s, size_t no, size_t at, const char *pod_namespace,
-		       struct annotation_item *ret, struct err *e)
+/* One "[ns/]name[@interface]" after @item->where. */
+static int parse_short(struct arena *a, const char *s, const char *pod_namespace, struct annotation_item *item, struct err *e)
 {
 	const char *slash = strchr(s, '/'), *name = slash ? slash + 1 : s, *sign = strchr(name, '@');
-	struct annotation_item item = { .namespace = pod_namespace };
 
 	if (slash && strchr(name, '/'))
-		return err_set(e, -EINVAL, "network %zu (character %zu), \"%s\": more than one \"/\"; write [namespace/]name[@interface]",
-			       no, at, s);
+		return err_set(e, -EINVAL, "%s, \"%s\": more than one \"/\"; write [namespace/]name[@interface]", item->where, s);
 	if (sign && strchr(sign + 1, '@'))
-		return err_set(e, -EINVAL, "network %zu (character %zu), \"%s\": more than one \"@\"; write [namespace/]name[@interface]",
-			       no, at, s);
-	if (slash && slash > s)
-		item.namespace = trimmed(a, s, (size_t)(slash - s));
-	item.name = trimmed(a, name, sign ? (size_t)(sign - name) : strlen(name));
-	if (sign && sign[1])
-		item.interface = trimmed(a, sign + 1, strlen(sign + 1));
-	if (!is_label(item.name))
+		return err_set(e, -EINVAL, "%s, \"%s\": more than one \"@\"; write [namespace/]name[@interface]", item->where, s);
+	item->namespace = slash ? trimmed(a, s, (size_t)(slash - s)) : "";
+	item->name = trimmed(a, name, sign ? (size_t)(sign - name) : strlen(name));
+	item->interface = sign ? trimmed(a, sign + 1, strlen(sign + 1)) : NULL;
+	if (*item->name && !is_label(item->name))
 		return err_set(e, -EINVAL,
-			       "network %zu (character %zu), \"%s\": the name \"%s\" is no DNS-1123 label (a-z, 0-9 and - inside); "
-			       "names with dots need the JSON form", no, at, s, item.name);
-	if (slash && slash > s && !is_label(item.namespace))
-		return err_set(e, -EINVAL, "network %zu (character %zu), \"%s\": the namespace \"%s\" is no DNS-1123 label", no, at,
-			       s, item.namespace);
-	if (item.interface && !parse_is_ifname(item.interface))
-		return err_set(e, -EINVAL,
-			       "network %zu (character %zu), \"%s\": Linux takes no interface name \"%s\": 1 to 15 bytes, no \"/\", \":\" or space",
-			       no, at, s, item.interface);
-	*ret = item;
+			       "%s, \"%s\": the name \"%s\" is no DNS-1123 label (a-z, 0-9 and - inside); names with dots need the JSON form",
+			       item->where, s, item->name);
+	if (*item->namespace && !is_label(item->namespace))
+		return err_set(e, -EINVAL, "%s, \"%s\": the namespace \"%s\" is no DNS-1123 label", item->where, s, item->namespace);
+	if (!*item->namespace)
+		item->namespace = pod_namespace;
+	if (item->interface && !*item->interface)
+		item->interface = NULL;
+	if (item->interface && (strlen(item->interface) > 15 || strpbrk(item->interface, " \t\n\v\f\r/")))
+		return err_set(e, -EINVAL, "%s, \"%s\": Linux takes no interface name \"%s\": 1 to 15 bytes, no \"/\", \":\" or space",
+			       item->where, s, item->interface);
 	return 0;
 }
 
@@ -75,7 +90,8 @@ static int parse_comma_list(struct arena *a, const char *text, const char *pod_n
 		if (n == ANNOTATION_ITEMS_MAX)
 			return err_set(e, -E2BIG, "more than %d networks", ANNOTATION_ITEMS_MAX);
 		item = arena_push(a, &items, &n, sizeof(*items));
-		r = parse_short(a, trimmed(a, s, len), n, (size_t)(s - text) + 1, pod_namespace, item, e);
+		item->where = arena_printf(a, "network %zu (character %zu)", n, (size_t)(s - text) + 1);
+		r = parse_short(a, trimmed(a, s, len), pod_namespace, item, e);
 		if (r < 0)
 			return r;
 		s += len;
@@ -87,110 +103,248 @@ static int parse_comma_list(struct arena *a, const char *text, const char *pod_n
 	return 0;
 }
 
-/* A member as Go finds it: the exact key, else one that differs in case only. */
-static yyjson_val *member(yyjson_val *obj, const char *key)
+/* One member's value into the item. */
+struct element {
+	struct arena *a;
+	struct annotation_item *item;
+	yyjson_val *v;
+	const char *key; /* as documented */
+	struct err *e;
+};
+
+/* null leaves a string as it was, as in Go. */
+static int take_str(struct element *el, const char **ret)
 {
-	yyjson_val *v = yyjson_obj_get(obj, key), *k;
-	yyjson_obj_iter it;
-
-	if (v)
-		return v;
-	yyjson_obj_iter_init(obj, &it);
-	while ((k = yyjson_obj_iter_next(&it)))
-		if (!strcasecmp(yyjson_get_str(k), key))
-			return yyjson_obj_iter_get_val(k);
-	return NULL;
-}
-
-/* A string member; absent, null and "" give NULL. */
-static int get_str(yyjson_val *obj, size_t at, const char *key, const char **ret, struct err *e)
-{
-	yyjson_val *v = member(obj, key);
-	const char *s = NULL;
-
-	if (v && !yyjson_is_null(v)) {
-		if (!yyjson_is_str(v) || strlen(yyjson_get_str(v)) != yyjson_get_len(v))
-			return err_set(e, -EINVAL, "[%zu].%s must be a string", at, key);
-		s = yyjson_get_len(v) ? yyjson_get_str(v) : NULL;
-	}
-	*ret = s;
+	if (yyjson_is_null(el->v))
+		return 0;
+	if (!yyjson_is_str(el->v))
+		return err_set(el->e, -EINVAL, "%s.%s must be a string", el->item->where, el->key);
+	*ret = yyjson_get_len(el->v) ? yyjson_get_str(el->v) : NULL;
 	return 0;
 }
 
-static int get_ips(struct arena *a, yyjson_val *obj, size_t at, struct annotation_item *item, struct err *e)
+static int take_name(struct element *el)
 {
-	yyjson_val *list = member(obj, "ips"), *v;
-	yyjson_arr_iter it;
+	return take_str(el, &el->item->name);
+}
 
-	if (!list || yyjson_is_null(list))
+static int take_namespace(struct element *el)
+{
+	return take_str(el, &el->item->namespace);
+}
+
+static int take_interface(struct element *el)
+{
+	return take_str(el, &el->item->interface);
+}
+
+static int take_old_interface(struct element *el)
+{
+	return take_str(el, &el->item->old_interface);
+}
+
+static int take_device(struct element *el)
+{
+	return take_str(el, &el->item->device_id);
+}
+
+static int take_mac(struct element *el)
+{
+	return take_str(el, &el->item->mac);
+}
+
+static int take_guid(struct element *el)
+{
+	return take_str(el, &el->item->guid);
+}
+
+static int want_list(struct element *el, const char *of)
+{
+	if (yyjson_is_null(el->v) || yyjson_is_arr(el->v))
 		return 0;
-	if (!yyjson_is_arr(list))
-		return err_set(e, -EINVAL, "[%zu].ips must be a list of addresses", at);
-	yyjson_arr_iter_init(list, &it);
-	while ((v = yyjson_arr_iter_next(&it))) {
-		const char *s = yyjson_get_str(v);
+	return err_set(el->e, -EINVAL, "%s.%s must be a list of %s", el->item->where, el->key, of);
+}
+
+static int take_ips(struct element *el)
+{
+	struct annotation_item *item = el->item;
+	int r = want_list(el, "addresses");
+	yyjson_arr_iter it;
+	yyjson_val *v;
+
+	item->ips = NULL;
+	item->n_ips = 0;
+	yyjson_arr_iter_init(el->v, &it);
+	while (r == 0 && (v = yyjson_arr_iter_next(&it))) {
+		const char *s = yyjson_is_null(v) ? "" : yyjson_get_str(v);
 
 		if (!s || !hwaddr_is_ip(s))
-			return err_set(e, -EINVAL, "[%zu].ips[%zu]: \"%s\" is neither an IP address nor address/prefix", at, item->n_ips,
-				       s ? s : "");
-		*(const char **)arena_push(a, &item->ips, &item->n_ips, sizeof(s)) = s;
+			return err_set(el->e, -EINVAL, "%s.ips[%zu]: \"%s\" is neither an IP address nor address/prefix", item->where,
+				       item->n_ips, s ? s : "");
+		*(const char **)arena_push(el->a, &item->ips, &item->n_ips, sizeof(s)) = s;
+	}
+	return r;
+}
+
+static int take_default_route(struct element *el)
+{
+	struct annotation_item *item = el->item;
+	int r = want_list(el, "gateway addresses");
+	yyjson_arr_iter it;
+	yyjson_val *v;
+
+	item->has_default_route = !yyjson_is_null(el->v);
+	item->default_route = NULL;
+	item->n_default_route = 0;
+	yyjson_arr_iter_init(el->v, &it);
+	while (r == 0 && (v = yyjson_arr_iter_next(&it))) {
+		const char *s = yyjson_is_null(v) ? "" : yyjson_get_str(v);
+		struct store_ip ip;
+
+		if (s && *s) /* an empty one is none, and no error */
+			s = !strchr(s, '/') && hwaddr_is_ip(s) && ipam_ip_parse(s, &ip) == 0 ? ipam_ip_text(el->a, &ip) : NULL;
+		if (!s)
+			return err_set(el->e, -EINVAL, "%s.default-route[%zu]: \"%s\" is no IP address", item->where, item->n_default_route,
+				       yyjson_is_str(v) ? yyjson_get_str(v) : "");
+		*(const char **)arena_push(el->a, &item->default_route, &item->n_default_route, sizeof(s)) = s;
+	}
+	return r;
+}
+
+static int take_cni_args(struct element *el)
+{
+	if (!yyjson_is_null(el->v) && !yyjson_is_obj(el->v))
+		return err_set(el->e, -EINVAL, "%s.cni-args must be an object", el->item->where);
+	el->item->cni_args = yyjson_is_obj(el->v) ? el->v : NULL;
+	return 0;
+}
+
+/* A member of an object within the item: integers and strings, with the place in messages. */
+struct part {
+	const char *key;
+	int64_t *number;
+	const char **text;
+};
+
+static int take_parts(struct element *el, yyjson_val *obj, const char *place, const struct part *parts, size_t n)
+{
+	yyjson_obj_iter it;
+	yyjson_val *k;
+
+	yyjson_obj_iter_init(obj, &it);
+	while ((k = yyjson_obj_iter_next(&it))) {
+		yyjson_val *v = yyjson_obj_iter_get_val(k);
+		size_t i = 0;
+
+		while (i < n && strcasecmp(parts[i].key, yyjson_get_str(k)))
+			i++;
+		if (i == n || yyjson_is_null(v))
+			continue;
+		if (parts[i].number ? !yyjson_is_int(v) || (yyjson_is_uint(v) && yyjson_get_uint(v) > INT64_MAX) : !yyjson_is_str(v))
+			return err_set(el->e, -EINVAL, "%s.%s.%s must be %s", el->item->where, place, parts[i].key,
+				       parts[i].number ? "a whole number" : "a string");
+		if (parts[i].number)
+			*parts[i].number = yyjson_get_sint(v);
+		else
+			*parts[i].text = yyjson_get_len(v) ? yyjson_get_str(v) : NULL;
 	}
 	return 0;
 }
 
-static int get_hwaddrs(yyjson_val *obj, size_t at, struct annotation_item *item, struct err *e)
+static int take_ports(struct element *el)
 {
-	unsigned char raw[8];
-	int r = get_str(obj, at, "mac", &item->mac, e);
+	struct annotation_item *item = el->item;
+	int r = want_list(el, "objects with hostPort and containerPort");
+	yyjson_arr_iter it;
+	yyjson_val *v;
 
+	item->ports = NULL;
+	item->n_ports = 0;
+	yyjson_arr_iter_init(el->v, &it);
+	while (r == 0 && (v = yyjson_arr_iter_next(&it))) {
+		struct annotation_port *port = arena_push(el->a, &item->ports, &item->n_ports, sizeof(*port));
+		const struct part parts[] = { { "hostPort", &port->host, NULL }, { "containerPort", &port->container, NULL },
+					      { "protocol", NULL, &port->protocol }, { "hostIP", NULL, &port->host_ip } };
+		char place[40];
+
+		snprintf(place, sizeof(place), "portMappings[%zu]", item->n_ports - 1);
+		port->null = yyjson_is_null(v);
+		if (!port->null && !yyjson_is_obj(v))
+			return err_set(el->e, -EINVAL, "%s.%s must be an object", item->where, place);
+		r = take_parts(el, v, place, parts, ARRAY_SIZE(parts));
+	}
+	return r;
+}
+
+static int take_bandwidth(struct element *el)
+{
+	struct annotation_bandwidth b = { 0 };
+	const struct part parts[] = { { "ingressRate", &b.ingress_rate, NULL }, { "ingressBurst", &b.ingress_burst, NULL },
+				      { "egressRate", &b.egress_rate, NULL }, { "egressBurst", &b.egress_burst, NULL } };
+	int r;
+
+	if (yyjson_is_null(el->v)) {
+		el->item->bandwidth = NULL;
+		return 0;
+	}
+	if (!yyjson_is_obj(el->v))
+		return err_set(el->e, -EINVAL, "%s.bandwidth must be an object", el->item->where);
+	r = take_parts(el, el->v, "bandwidth", parts, ARRAY_SIZE(parts));
 	if (r == 0)
-		r = get_str(obj, at, "infiniband-guid", &item->guid, e);
-	if (r < 0)
-		return r;
-	if (item->mac && hwaddr_parse(item->mac, raw, 6) < 0)
-		return err_set(e, -EINVAL, "[%zu].mac: \"%s\" is no MAC address such as 02:00:5e:10:00:01", at, item->mac);
-	if (item->guid && hwaddr_parse(item->guid, raw, 8) < 0)
-		return err_set(e, -EINVAL, "[%zu].infiniband-guid: \"%s\" is no GUID such as 02:00:5e:ff:fe:10:00:01", at, item->guid);
+		el->item->bandwidth = arena_memdup(el->a, &b, sizeof(b));
+	return r;
+}
+
+/* "ipam-claim-reference" is of the specification 1.3; Multus, and so we, leave it alone as any unknown key. */
+static const struct {
+	const char *key;
+	int (*take)(struct element *el);
+} members[] = {
+	{ "name", take_name }, { "namespace", take_namespace }, { "interface", take_interface }, { "interfaceRequest", take_old_interface },
+	{ "ips", take_ips }, { "mac", take_mac }, { "infiniband-guid", take_guid }, { "portMappings", take_ports },
+	{ "bandwidth", take_bandwidth }, { "deviceID", take_device }, { "cni-args", take_cni_args }, { "default-route", take_default_route },
+};
+
+/* Every member in the order of the text: keys are found whatever their case, and the last of several wins. */
+static int take_members(struct arena *a, yyjson_val *obj, struct annotation_item *item, struct err *e)
+{
+	yyjson_obj_iter it;
+	yyjson_val *k;
+
+	yyjson_obj_iter_init(obj, &it);
+	while ((k = yyjson_obj_iter_next(&it))) {
+		for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
+			struct element el = { a, item, yyjson_obj_iter_get_val(k), members[i].key, e };
+			int r;
+
+			if (strcasecmp(members[i].key, yyjson_get_str(k)))
+				continue;
+			r = members[i].take(&el);
+			if (r < 0)
+				return r;
+		}
+	}
 	return 0;
 }
 
 static int parse_element(struct arena *a, yyjson_val *obj, size_t at, const char *pod_namespace,
-			 struct annotation_item *ret, struct err *e)
+			 struct annotation_item *item, struct err *e)
 {
-	struct annotation_item item = { 0 };
-	const char *deprecated = NULL;
 	int r;
 
+	item->where = arena_printf(a, "[%zu]", at);
 	if (!yyjson_is_obj(obj))
 		return err_set(e, -EINVAL, "[%zu] must be an object with a \"name\"", at);
-	r = get_str(obj, at, "name", &item.name, e);
-	if (r == 0)
-		r = get_str(obj, at, "namespace", &item.namespace, e);
-	if (r == 0)
-		r = get_str(obj, at, "interface", &item.interface, e);
-	if (r == 0)
-		r = get_str(obj, at, "interfaceRequest", &deprecated, e);
-	if (r == 0)
-		r = get_str(obj, at, "deviceID", &item.device_id, e);
-	if (r == 0)
-		r = get_hwaddrs(obj, at, &item, e);
-	if (r == 0)
-		r = get_ips(a, obj, at, &item, e);
+	r = take_members(a, obj, item, e);
 	if (r < 0)
 		return r;
-	if (!item.name)
-		return err_set(e, -EINVAL, "[%zu].name is missing: the name of a NetworkAttachmentDefinition", at);
-	if (!item.namespace)
-		item.namespace = pod_namespace;
-	if (!item.interface)
-		item.interface = deprecated;
-	if (item.interface && !parse_is_ifname(item.interface))
-		return err_set(e, -EINVAL, "[%zu].interface: Linux takes no interface name \"%s\": 1 to 15 bytes, no \"/\", \":\" or space",
-			       at, item.interface);
-	item.cni_args = member(obj, "cni-args");
-	if (item.cni_args && !yyjson_is_obj(item.cni_args))
-		return err_set(e, -EINVAL, "[%zu].cni-args must be an object", at);
-	*ret = item;
+	if (item->mac && !hwaddr_is_mac(item->mac))
+		return err_set(e, -EINVAL, "[%zu].mac: \"%s\" is no MAC address such as 02:00:5e:10:00:01", at, item->mac);
+	if (item->guid && !hwaddr_is_mac(item->guid))
+		return err_set(e, -EINVAL, "[%zu].infiniband-guid: \"%s\" is no GUID such as 02:00:5e:ff:fe:10:00:01", at, item->guid);
+	item->name = item->name ? item->name : "";
+	item->namespace = item->namespace ? item->namespace : pod_namespace;
+	item->interface = item->interface ? item->interface : item->old_interface;
 	return 0;
 }
 
@@ -232,14 +386,34 @@ int annotation_parse(struct arena *a, const char *text, size_t len, const char *
 		return err_set(e, -EINVAL, "holds a NUL byte");
 	copy = arena_strndup(a, text, len);
 	if (!strpbrk(copy, "[{\"")) {
-		if (copy[strspn(copy, " \t\r\n")])
+		if (*copy)
 			return parse_comma_list(a, copy, pod_namespace, ret, ret_n, e);
 		*ret = NULL;
 		*ret_n = 0;
 		return 0;
 	}
-	r = doc_parse_json(a, "networks", copy, len, ANNOTATION_SIZE_MAX, &list, e);
+	r = doc_parse_json_repeated(a, "networks", copy, len, ANNOTATION_SIZE_MAX, &list, e);
 	if (r < 0)
 		return r;
 	return annotation_parse_list(a, list, pod_namespace, ret, ret_n, e);
+}
+
+int annotation_check(const struct annotation_item *items, size_t n, struct err *e)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct annotation_item *item = &items[i];
+		unsigned char raw[8];
+
+		if (!*item->name)
+			return err_set(e, -EINVAL, "%s: the name of a NetworkAttachmentDefinition is missing", item->where);
+		if (item->interface && !parse_is_ifname(item->interface))
+			return err_set(e, -EINVAL, "%s: Linux takes no interface name \"%s\": 1 to 15 bytes, no \"/\", \":\" or space",
+				       item->where, item->interface);
+		if (item->mac && hwaddr_parse(item->mac, raw, 6) < 0)
+			return err_set(e, -EINVAL, "%s: mac: \"%s\" is no MAC address such as 02:00:5e:10:00:01", item->where, item->mac);
+		if (item->guid && hwaddr_parse(item->guid, raw, 8) < 0)
+			return err_set(e, -EINVAL, "%s: infiniband-guid: \"%s\" is no GUID such as 02:00:5e:ff:fe:10:00:01", item->where,
+				       item->guid);
+	}
+	return 0;
 }

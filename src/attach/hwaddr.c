@@ -20,7 +20,7 @@ int hwaddr_parse(const char *text, unsigned char *ret, size_t n)
 {
 	size_t group = strchr(text, '.') ? 2 : 1; /* bytes between two separators */
 	char sep = group == 2 ? '.' : strchr(text, '-') ? '-' : ':';
-	unsigned char out[8];
+	unsigned char out[20];
 
 	for (size_t i = 0; i < n; i++) {
 		int high, low;
@@ -38,6 +38,13 @@ int hwaddr_parse(const char *text, unsigned char *ret, size_t n)
 		return -EINVAL;
 	memcpy(ret, out, n);
 	return 0;
+}
+
+bool hwaddr_is_mac(const char *text)
+{
+	unsigned char raw[20];
+
+	return hwaddr_parse(text, raw, 6) == 0 || hwaddr_parse(text, raw, 8) == 0 || hwaddr_parse(text, raw, 20) == 0;
 }
 
 void hwaddr_format_mac(const unsigned char mac[6], char ret[MAC_TEXT])

@@ -9,10 +9,12 @@
 #define MAC_TEXT 18
 
 /*
- * @n bytes (6: a MAC, 8: an EUI-64 or GUID) in one of the forms 00:11:22:aa:bb:cc, 00-11-22-aa-bb-cc and
+ * @n bytes (6: a MAC, 8: an EUI-64 or GUID, 20: of IP over InfiniBand) in one of the forms 00:11:22:aa:bb:cc, 00-11-22-aa-bb-cc and
  * 0011.22aa.bbcc. -EINVAL for any other text.
  */
 int hwaddr_parse(const char *text, unsigned char *ret, size_t n);
+/* Any of the three lengths: what Go's ParseMAC takes. */
+bool hwaddr_is_mac(const char *text);
 void hwaddr_format_mac(const unsigned char mac[6], char ret[MAC_TEXT]);
 
 /* An IPv4 or IPv6 address, with or without "/prefix". */

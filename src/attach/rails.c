@@ -106,6 +106,8 @@ static int parse_networks(struct arena *a, const struct request *rq, yyjson_val 
 		r = annotation_parse(a, yyjson_get_str(networks), yyjson_get_len(networks), ns, ret, ret_n, e);
 	else
 		r = annotation_parse_list(a, networks, ns, ret, ret_n, e);
+	if (r == 0)
+		r = annotation_check(*ret, *ret_n, e);
 	if (r < 0)
 		return err_wrap(e, r, "networks");
 	if (*ret_n == 0)

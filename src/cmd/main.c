@@ -14,6 +14,7 @@ const struct cmd *const cmd_commands[] = {
 	&cmd_delete,
 	&cmd_get,
 	&cmd_render,
+	&cmd_explain,
 	&cmd_status,
 	&cmd_env,
 	&cmd_verify,

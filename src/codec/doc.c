@@ -138,13 +138,13 @@ static size_t skip_bom(const char *text, size_t len)
 	return len >= 3 && !memcmp(text, "\xef\xbb\xbf", 3) ? 3 : 0;
 }
 
-static int json_whole(struct arena *a, const char *source, const char *text, size_t len, yyjson_val **ret,
+static int json_whole(struct arena *a, const char *source, const char *text, size_t len, bool unique, yyjson_val **ret,
 		      struct err *e)
 {
 	unsigned line, column;
 	yyjson_val *v;
 	size_t used;
-	int r = doc_json_read(a, source, text, len, &v, &used, e);
+	int r = doc_json_read(a, source, text, len, unique, &v, &used, e);
 
 	if (r < 0)
 		return r;
@@ -198,7 +198,7 @@ int doc_parse(struct arena *a, const char *source, const char *text, size_t len,
 	memcpy(copy, text + bom, len);
 	if (!is_json(copy, len))
 		return doc_yaml_read(a, source, copy, len, ret, ret_n, NULL, 0, e);
-	r = json_whole(a, source, copy, len, &v, e);
+	r = json_whole(a, source, copy, len, true, &v, e);
 	if (r < 0)
 		return r;
 	*ret = arena_alloc(a, sizeof(**ret));
@@ -228,7 +228,15 @@ int doc_parse_json(struct arena *a, const char *source, const char *text, size_t
 {
 	int r = check(source, text, len, max, e);
 
-	return r < 0 ? r : json_whole(a, source, text, len, ret, e);
+	return r < 0 ? r : json_whole(a, source, text, len, true, ret, e);
+}
+
+int doc_parse_json_repeated(struct arena *a, const char *source, const char *text, size_t len, size_t max, yyjson_val **ret,
+			    struct err *e)
+{
+	int r = check(source, text, len, max, e);
+
+	return r < 0 ? r : json_whole(a, source, text, len, false, ret, e);
 }
 
 unsigned doc_line(const struct doc *d, const char *path)

@@ -41,6 +41,10 @@ int doc_load(struct arena *a, const char *path, struct doc **ret, size_t *ret_n,
 int doc_parse_json(struct arena *a, const char *source, const char *text, size_t len, size_t max,
 		   yyjson_val **ret, struct err *e);
 
+/* The same where keys may come twice, as Go's decoder takes them: who reads it lets the last one win. */
+int doc_parse_json_repeated(struct arena *a, const char *source, const char *text, size_t len, size_t max, yyjson_val **ret,
+			    struct err *e);
+
 /*
  * The line (from 1) on which the field at @path ("spec.nicSelector.pfNames[0]") begins, of the
  * nearest parent that is there when the field is missing; 0 when unknown. Reparses: for error messages.

@@ -36,6 +36,7 @@ static int check_depth(const char *source, const char *text, size_t len, struct 
 struct checker {
 	const char *source, *text;
 	const char *strings; /* parsed in place: a string's address tells its place in @text */
+	bool unique;
 	struct err *e;
 };
 
@@ -74,7 +75,7 @@ static int check_keys(const struct checker *c, yyjson_val *obj)
 			return refuse_at(c, sorted[i], "the key holds a NUL character");
 	}
 	qsort(sorted, n, sizeof(*sorted), compare_keys);
-	for (i = 1; i < n; i++)
+	for (i = 1; c->unique && i < n; i++)
 		if (!strcmp(sorted[i - 1], sorted[i]))
 			return refuse_at(c, sorted[i], "the key is there twice");
 	return 0;
@@ -108,7 +109,7 @@ static int check_value(const struct checker *c, yyjson_val *v)
 	return 0;
 }
 
-int doc_json_read(struct arena *a, const char *source, const char *text, size_t len, yyjson_val **ret,
+int doc_json_read(struct arena *a, const char *source, const char *text, size_t len, bool unique, yyjson_val **ret,
 		  size_t *ret_used, struct err *e)
 {
 	char *strings = arena_alloc(a, len + YYJSON_PADDING_SIZE);
@@ -128,7 +129,7 @@ int doc_json_read(struct arena *a, const char *source, const char *text, size_t 
 		doc_place(text, je.pos < len ? je.pos : len, &line, &column);
 		return doc_refuse(e, source, line, column, "no JSON: %s", je.msg);
 	}
-	r = check_value(&(struct checker){ source, text, strings, e }, yyjson_doc_get_root(d));
+	r = check_value(&(struct checker){ source, text, strings, unique, e }, yyjson_doc_get_root(d));
 	if (r < 0)
 		return r;
 	*ret = yyjson_doc_get_root(d);

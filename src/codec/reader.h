@@ -24,9 +24,9 @@ int doc_refuse(struct err *e, const char *source, unsigned line, unsigned column
 
 /*
  * One JSON value at the start of @text; *ret_used bytes belong to it. What follows is the caller's business.
- * Strings are valid UTF-8 without NUL, keys are unique, nesting is bounded.
+ * Strings are valid UTF-8 without NUL, keys are unique if @unique, nesting is bounded.
  */
-int doc_json_read(struct arena *a, const char *source, const char *text, size_t len, yyjson_val **ret,
+int doc_json_read(struct arena *a, const char *source, const char *text, size_t len, bool unique, yyjson_val **ret,
 		  size_t *ret_used, struct err *e);
 void doc_json_seek(const char *text, size_t len, struct doc_seek *s);
 

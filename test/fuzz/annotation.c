@@ -17,8 +17,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (annotation_parse(a, (const char *)data, size, "ns", &items, &n, &e) < 0)
 		return 0;
+	for (size_t i = 0; i < n; i++) {
+		yyjson_mut_doc *doc = doc_new(a);
+
+		if (!items[i].name || !items[i].namespace || !items[i].where)
+			abort();
+		if (!doc_mut_to_json(a, annotation_json(doc, &items[i]), false))
+			abort();
+	}
+	if (annotation_check(items, n, &e) < 0)
+		return 0;
 	for (size_t i = 0; i < n; i++)
-		if (!items[i].name || !items[i].namespace || (items[i].interface && !parse_is_ifname(items[i].interface)))
+		if (!*items[i].name || (items[i].interface && !parse_is_ifname(items[i].interface)))
 			abort();
 	return 0;
 }

@@ -55,13 +55,11 @@ static void short_form_names_network_namespace_and_interface(void **state)
 	assert_string_equal(f->items[2].interface, "net9");
 }
 
-static void a_blank_annotation_has_no_networks(void **state)
+static void an_empty_annotation_has_no_networks(void **state)
 {
 	struct fixture *f = *state;
 
 	assert_int_equal(parse(f, ""), 0);
-	assert_int_equal(f->n, 0);
-	assert_int_equal(parse(f, " \n\t"), 0);
 	assert_int_equal(f->n, 0);
 	assert_int_equal(parse(f, "[]"), 0);
 	assert_int_equal(f->n, 0);
@@ -105,7 +103,6 @@ static void what_is_wrong_is_named_with_its_place(void **state)
 	static const struct bad bad[] = {
 		{ "a/b/c", "network 1 (character 1), \"a/b/c\": more than one \"/\"" },
 		{ "ok,a@b@c", "network 2 (character 4), \"a@b@c\": more than one \"@\"" },
-		{ "ok,", "network 2 (character 4), \"\"" },
 		{ "a..b", "JSON form" },
 		{ "Upper", "DNS-1123" },
 		{ "-a", "DNS-1123" },
@@ -118,17 +115,28 @@ static void what_is_wrong_is_named_with_its_place(void **state)
 		{ "\"a\"", "must be a list" },
 		{ "[1]", "[0] must be an object" },
 		{ "[null]", "[0] must be an object" },
-		{ "[{}]", "[0].name is missing" },
 		{ "[{\"name\":7}]", "[0].name must be a string" },
-		{ "[{\"name\":\"a\"},{\"name\":\"b\",\"interface\":\"x/y\"}]", "[1].interface" },
 		{ "[{\"name\":\"a\",\"mac\":\"02:00:5e:10:00\"}]", "[0].mac" },
-		{ "[{\"name\":\"a\",\"mac\":\"02:00:5e:10:00:01:02:03\"}]", "[0].mac" },
+		{ "[{\"name\":\"a\",\"mac\":\"02:00:5e:10:00:01:02\"}]", "[0].mac" },
 		{ "[{\"name\":\"a\",\"ips\":[\"10.0.0.256\"]}]", "[0].ips[0]: \"10.0.0.256\"" },
 		{ "[{\"name\":\"a\",\"ips\":[\"10.0.0.1\",\"10.0.0.1/33\"]}]", "[0].ips[1]" },
 		{ "[{\"name\":\"a\",\"ips\":\"10.0.0.1\"}]", "[0].ips must be a list" },
 		{ "[{\"name\":\"a\",\"infiniband-guid\":\"1\"}]", "[0].infiniband-guid" },
 		{ "[{\"name\":\"a\",\"cni-args\":[]}]", "[0].cni-args" },
-		{ "[{\"name\":\"a\",\"name\":\"b\"}]", "name" },
+		{ "[{\"name\":\"a\",\"portMappings\":[{\"hostPort\":\"80\"}]}]", "[0].portMappings[0].hostPort must be a whole number" },
+		{ "[{\"name\":\"a\",\"portMappings\":[{\"hostPort\":80.0}]}]", "[0].portMappings[0].hostPort" },
+		{ "[{\"name\":\"a\",\"portMappings\":{}}]", "[0].portMappings must be a list" },
+		{ "[{\"name\":\"a\",\"bandwidth\":[]}]", "[0].bandwidth must be an object" },
+		{ "[{\"name\":\"a\",\"bandwidth\":{\"EgressRate\":1e3}}]", "[0].bandwidth.egressRate" },
+		{ "[{\"name\":\"a\",\"bandwidth\":{\"egressRate\":9223372036854775808}}]", "[0].bandwidth.egressRate" },
+		{ "[{\"name\":\"a\",\"default-route\":\"10.0.0.1\"}]", "[0].default-route must be a list" },
+		{ "[{\"name\":\"a\",\"default-route\":[\"10.0.0.1/24\"]}]", "[0].default-route[0]: \"10.0.0.1/24\"" },
+		{ "[{\"name\":\"a\",\"default-route\":[\"10.0.0.01\"]}]", "[0].default-route[0]" },
+		{ "[{\"name\":\"a\",\"default-route\":[\"fe80::1%eth0\"]}]", "[0].default-route[0]" },
+		{ "[{\"name\":\"a\",\"ips\":[null]}]", "[0].ips[0]" },
+		{ "[{\"name\":\"a\",\"ips\":[\"10.0.0.1/24/8\"]}]", "[0].ips[0]" },
+		{ "[{\"name\":\"a\"},]", "networks:1:" },
+		{ "[{\"name\":\"a\"}] x", "networks:1:" },
 		{ "[{\"name\":\"a\"}", "networks" },
 	};
 	struct fixture *f = *state;
@@ -139,6 +147,82 @@ static void what_is_wrong_is_named_with_its_place(void **state)
 		if (!strstr(f->e.msg, bad[i].says))
 			fail_msg("%s: \"%s\" does not say \"%s\"", bad[i].text, f->e.msg, bad[i].says);
 	}
+}
+
+static void what_multus_takes_and_no_pod_can_use_is_told_apart(void **state)
+{
+	static const struct bad bad[] = {
+		{ "ok,", "network 2 (character 4): the name" },
+		{ " ", "network 1 (character 1): the name" },
+		{ "ns/", "network 1 (character 1): the name" },
+		{ "a@.", "interface name \".\"" },
+		{ "a@eth:1", "interface name \"eth:1\"" },
+		{ "[{}]", "[0]: the name" },
+		{ "[{\"name\":\"a\"},{\"name\":\"b\",\"interface\":\"x/y\"}]", "[1]: Linux takes" },
+		{ "[{\"name\":\"a\",\"mac\":\"02:00:5e:10:00:01:02:03\"}]", "[0]: mac" },
+		{ "[{\"name\":\"a\",\"infiniband-guid\":\"02:00:5e:10:00:01\"}]", "[0]: infiniband-guid" },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		if (parse(f, bad[i].text) < 0)
+			fail_msg("refused: %s: %s", bad[i].text, f->e.msg);
+		if (annotation_check(f->items, f->n, &f->e) != -EINVAL || !strstr(f->e.msg, bad[i].says))
+			fail_msg("%s: \"%s\" does not say \"%s\"", bad[i].text, f->e.msg, bad[i].says);
+	}
+	assert_int_equal(parse(f, "a,ns/b@net7"), 0);
+	assert_int_equal(annotation_check(f->items, f->n, &f->e), 0);
+}
+
+/* Text in, the parsed items out again: what Multus' NetworkSelectionElement holds after parsing, without what is empty. */
+static void items_are_written_with_the_annotations_own_keys(void **state)
+{
+	static const struct bad vectors[] = {
+		{ "a", "{\"name\":\"a\",\"namespace\":\"pod-ns\"}" },
+		{ "\xc2\xa0/a @ net7 ", "{\"name\":\"a\",\"namespace\":\"pod-ns\",\"interface\":\"net7\"}" },
+		{ "a@", "{\"name\":\"a\",\"namespace\":\"pod-ns\"}" },
+		{ "[{\"name\":\"a\",\"NAME\":\"b\",\"namespace\":null,\"ips\":[],\"mac\":\"\",\"ipam-claim-reference\":\"c\",\"x\":[1]}]",
+		  "{\"name\":\"b\",\"namespace\":\"pod-ns\"}" },
+		{ "[{\"name\":\"A.b\",\"interfaceRequest\":\"n0\"}]",
+		  "{\"name\":\"A.b\",\"namespace\":\"pod-ns\",\"interface\":\"n0\",\"interfaceRequest\":\"n0\"}" },
+		{ "[{\"name\":\"a\",\"interface\":\"n1\",\"interfaceRequest\":\"n0\"}]",
+		  "{\"name\":\"a\",\"namespace\":\"pod-ns\",\"interface\":\"n1\",\"interfaceRequest\":\"n0\"}" },
+		{ "[{\"name\":\"a\",\"portMappings\":[{\"hostPort\":-1,\"CONTAINERPORT\":80,\"protocol\":\"tcp\"},null,{\"hostIP\":\"x\"}]}]",
+		  "{\"name\":\"a\",\"namespace\":\"pod-ns\",\"portMappings\":[{\"hostPort\":-1,\"containerPort\":80,\"protocol\":\"tcp\"},null,"
+		  "{\"hostPort\":0,\"containerPort\":0,\"hostIP\":\"x\"}]}" },
+		{ "[{\"name\":\"a\",\"bandwidth\":{\"egressRate\":5,\"y\":1}}]",
+		  "{\"name\":\"a\",\"namespace\":\"pod-ns\",\"bandwidth\":{\"ingressRate\":0,\"ingressBurst\":0,\"egressRate\":5,\"egressBurst\":0}}" },
+		{ "[{\"name\":\"a\",\"default-route\":[\"2001:DB8:0:0::1\",\"::ffff:10.0.0.1\",\"\"],\"cni-args\":{\"k\":[1]},\"deviceID\":\"d\"}]",
+		  "{\"name\":\"a\",\"namespace\":\"pod-ns\",\"deviceID\":\"d\",\"cni-args\":{\"k\":[1]},"
+		  "\"default-route\":[\"2001:db8::1\",\"10.0.0.1\",\"\"]}" },
+		{ "[{\"name\":\"a\",\"default-route\":[],\"mac\":\"0200.5E10.0001\",\"ips\":[\"10.0.0.1/024\"],\"infiniband-guid\":"
+		  "\"c2:11:22:33:44:55:66:77\"}]",
+		  "{\"name\":\"a\",\"namespace\":\"pod-ns\",\"ips\":[\"10.0.0.1/024\"],\"mac\":\"0200.5E10.0001\","
+		  "\"infiniband-guid\":\"c2:11:22:33:44:55:66:77\",\"default-route\":[]}" },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(vectors); i++) {
+		if (parse(f, vectors[i].text) < 0)
+			fail_msg("refused: %s: %s", vectors[i].text, f->e.msg);
+		assert_int_equal(f->n, 1);
+		assert_string_equal(doc_mut_to_json(f->a, annotation_json(doc_new(f->a), &f->items[0]), false), vectors[i].says);
+	}
+}
+
+static void runtime_conf_has_what_was_asked_for(void **state)
+{
+	struct fixture *f = *state;
+	yyjson_mut_doc *doc = doc_new(f->a);
+	yyjson_mut_val *v = yyjson_mut_obj(doc);
+
+	assert_int_equal(parse(f, "[{\"name\":\"a\",\"mac\":\"02:00:5e:10:00:01\",\"ips\":[\"10.0.0.1\"],\"deviceID\":\"d\","
+				  "\"infiniband-guid\":\"c2:11:22:33:44:55:66:77\",\"bandwidth\":{\"egressRate\":1},\"portMappings\":[{}]}]"), 0);
+	annotation_runtime_conf(doc, &f->items[0], v);
+	assert_string_equal(doc_mut_to_json(f->a, v, false),
+			    "{\"portMappings\":[{\"hostPort\":0,\"containerPort\":0}],\"bandwidth\":{\"ingressRate\":0,\"ingressBurst\":0,"
+			    "\"egressRate\":1,\"egressBurst\":0},\"ips\":[\"10.0.0.1\"],\"mac\":\"02:00:5e:10:00:01\","
+			    "\"infinibandGUID\":\"c2:11:22:33:44:55:66:77\",\"deviceID\":\"d\"}");
 }
 
 static void an_annotation_cannot_ask_for_unbounded_work(void **state)
@@ -177,10 +261,13 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(short_form_names_network_namespace_and_interface, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_blank_annotation_has_no_networks, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_empty_annotation_has_no_networks, setup, teardown),
 		cmocka_unit_test_setup_teardown(json_form_has_every_key, setup, teardown),
 		cmocka_unit_test_setup_teardown(json_keys_are_found_whatever_their_case, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_wrong_is_named_with_its_place, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_multus_takes_and_no_pod_can_use_is_told_apart, setup, teardown),
+		cmocka_unit_test_setup_teardown(items_are_written_with_the_annotations_own_keys, setup, teardown),
+		cmocka_unit_test_setup_teardown(runtime_conf_has_what_was_asked_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_annotation_cannot_ask_for_unbounded_work, setup, teardown),
 		cmocka_unit_test(hardware_addresses_have_three_forms),
 	};
