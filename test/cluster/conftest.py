@@ -17,6 +17,7 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1]), str(HERE)]
 import control  # noqa: E402
+import nodes  # noqa: E402
 
 
 def pytest_configure(config):
@@ -25,11 +26,36 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(items):
     ours = [i for i in items if HERE in i.path.parents]
-    why = control.missing() if ours else None
+    whys = [control.missing(), nodes.missing()] if ours else []
     for i in ours:
         i.add_marker("cluster")
+        why = whys[1 if {"cluster", "boot_cluster"} & set(i.fixturenames) else 0]
         if why:
             i.add_marker(pytest.mark.skip(reason=why))
+    ours.sort(key=lambda i: "cluster" in i.fixturenames)  # the guests only after all that needs none
+    items[:] = [i for i in items if HERE not in i.path.parents] + ours
+
+
+running = []  # clusters whose state is shown when a test fails
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    if report.failed and "cluster" in item.fixturenames:
+        for c in running:
+            report.sections.append(("pods", c.plane.kubectl("get", "pods", "-A", "-o", "wide", check=False).stdout))
+            report.sections.append(("events", c.plane.kubectl("get", "events", "-A", check=False).stdout[-6000:]))
+            c.keep_logs()
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    with nodes.Cluster(name="cluster") as c:
+        c.plane.install_crds()
+        running.append(c)
+        yield c
+        running.remove(c)
 
 
 @pytest.fixture(scope="session")

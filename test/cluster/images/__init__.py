@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The images that pods of the tests ask for, made of this machine's own files and served under the names in KServe's manifests.
+
+    pause                registry.k8s.io/pause:3.10
+    vLLM's stand-in      ghcr.io/llm-d/llm-d-cuda:v0.9.0: bash, Python, kvrail-kv, NIXL (when .deps/nixl is there), `vllm`
+    its sidecar          ghcr.io/llm-d/llm-d-router-disagg-sidecar:v0.10.0
+    storage initializer  docker.io/kserve/storage-initializer:latest
+    a plain shell        docker.io/library/busybox:latest
+"""
+import os
+import pathlib
+import subprocess
+import sys
+
+TREE = pathlib.Path(__file__).resolve().parents[3]
+HERE = pathlib.Path(__file__).resolve().parent
+NIXL = TREE / ".deps/nixl"
+PAUSE = "registry.k8s.io/pause:3.10"
+ENGINE = "ghcr.io/llm-d/llm-d-cuda:v0.9.0"
+SIDECAR = "ghcr.io/llm-d/llm-d-router-disagg-sidecar:v0.10.0"
+INITIALIZER = "docker.io/kserve/storage-initializer:latest"
+BUSYBOX = "docker.io/library/busybox:latest"
+APPLETS = """sh ls cat grep sleep basename awk sort tail head ip ping wget env id sed mkdir rm ps printf true false dirname
+	uname hostname tr cut wc find readlink test tee touch nc""".split()
+USER = "2000:2000"  # a number: runAsNonRoot wants to see that it is not 0
+SKIP = {"test", "idlelib", "lib2to3", "ensurepip", "turtledemo", "pydoc_data", "tkinter", "distutils", "dist-packages", "venv",
+        "unittest", "curses", "dbm", "sqlite3", "wsgiref", "xmlrpc"}
+
+
+def build(name="kvrail-kv"):
+    return TREE / os.environ.get("KVRAIL_BUILD", "build") / name
+
+
+def shell(layer):
+    layer.file("/bin/busybox")
+    for a in APPLETS:
+        layer.link(f"/bin/{a}", "/bin/busybox")
+    layer.folder("/tmp", 0o1777)
+    layer.text("/etc/passwd", "root:x:0:0::/root:/bin/sh\nuser:x:2000:2000::/home:/bin/sh\n")
+    layer.text("/etc/group", "root:x:0:\nuser:x:2000:\n")
+    return layer
+
+
+def python(layer):
+    version = f"python3.{sys.version_info.minor}"
+    layer.program(f"/usr/bin/{version}")
+    layer.link("/usr/bin/python3", version)
+    layer.tree(f"/usr/lib/{version}", skip=SKIP | {d for d in os.listdir(f"/usr/lib/{version}") if d.startswith("config-")})
+    layer.program("/bin/bash")
+
+
+def rdma(layer):
+    """libibverbs with the provider of soft RoCE, and what uses it."""
+    layer.program("/usr/bin/kvrail-kv", str(build()))
+    libs = "/usr/lib/x86_64-linux-gnu"
+    for f in pathlib.Path(f"{libs}/libibverbs").glob("librxe-*.so"):
+        layer.program(str(f))
+    layer.file("/etc/libibverbs.d/rxe.driver")
+
+
+def nixl(layer):
+    """The wheel from PyPI. Its own libibverbs has no provider for soft RoCE: the system's takes its place, under its name."""
+    site = next(NIXL.glob("lib/python3*/site-packages"))
+    for name in ("nixl", "nixl_cu12", "nixl_cu12.libs", "numpy", "numpy.libs"):
+        layer.tree(f"/opt/nixl/{name}", site / name, skip={"tests", "__pycache__"} if name == "numpy.libs" else {"tests"})
+    for f in [*site.glob("nixl*.py"), *site.glob("nixl*.dist-info/*"), *site.glob("numpy*.dist-info/*")]:
+        if f.is_file():
+            layer.file(f"/opt/nixl/{f.relative_to(site)}", str(f))
+    for short in "libibverbs", "libmlx5":
+        system = f"/usr/lib/x86_64-linux-gnu/{short}.so.1"
+        layer.program(system)
+        layer.link(f"/opt/nixl-libs/{next((site / 'nixl_cu12.libs').glob(short + '-*.so*')).name}", system)
+
+
+def make(registry):
+    """Serves all of them."""
+    pause = registry.dir / "pause"
+    subprocess.run(["gcc", "-static", "-Os", "-s", "-o", pause, HERE / "pause.c"], check=True)
+    layer = registry.layer()
+    layer.file("/pause", str(pause))
+    registry.image(PAUSE, [layer], entrypoint=["/pause"])
+
+    base = shell(registry.layer())
+    registry.image(BUSYBOX, [base], entrypoint=["/bin/sh"])
+    interpreter = registry.layer()
+    python(interpreter)
+    own = registry.layer()
+    own.file("/opt/stand-in/engine.py", str(HERE / "engine.py"))
+    own.text("/app/pd-sidecar", '#!/bin/sh\nexec python3 /opt/stand-in/engine.py sidecar "$@"\n', 0o755)
+    registry.image(SIDECAR, [base, interpreter, own], user=USER)
+
+    engine = registry.layer()
+    rdma(engine)
+    engine.file("/opt/stand-in/engine.py", str(HERE / "engine.py"))
+    engine.file("/usr/local/bin/vllm", str(HERE / "vllm"))
+    if (NIXL / "ready").exists():
+        engine.file("/opt/stand-in/nixl-agent.py", str(TREE / "test/lab/nixl-agent.py"))
+        nixl(engine)
+    registry.image(ENGINE, [base, interpreter, engine], user=USER)
+
+    initializer = registry.layer()
+    initializer.file("/opt/stand-in/initializer", str(HERE / "initializer"))
+    registry.image(INITIALIZER, [base, initializer], entrypoint=["/opt/stand-in/initializer"], user=USER)
