@@ -114,7 +114,8 @@ static int parse_reply(const char *buf, size_t len, struct agent_reply *ret)
 	return 0;
 }
 
-int agent_post(int fd, const char *body, size_t len, unsigned timeout_s, char *buf, size_t size, struct agent_reply *ret)
+int agent_post(int fd, const char *path, const char *body, size_t len, unsigned timeout_s, char *buf, size_t size,
+	       struct agent_reply *ret)
 {
 	const struct timeval limit = { .tv_sec = timeout_s };
 	char head[160];
@@ -125,7 +126,9 @@ int agent_post(int fd, const char *body, size_t len, unsigned timeout_s, char *b
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	/* 1.0: the reply ends with the connection and is never chunked. */
-	text_str(&t, "POST /cni HTTP/1.0\r\nHost: kvrail\r\nContent-Type: application/json\r\nContent-Length: ");
+	text_str(&t, "POST ");
+	text_str(&t, path);
+	text_str(&t, " HTTP/1.0\r\nHost: kvrail\r\nContent-Type: application/json\r\nContent-Length: ");
 	text_num(&t, len);
 	text_str(&t, "\r\n\r\n");
 	r = send_all(fd, t.s, t.len);

@@ -15,9 +15,9 @@ struct agent_reply {
 };
 
 /*
- * POST @body to /cni and read the whole reply into @buf. Negative errno when the agent went away before the reply was
+ * POST @body to @path and read the whole reply into @buf. Negative errno when the agent went away before the reply was
  * complete (-ECONNRESET), does not answer for @timeout_s (-ETIMEDOUT) or speaks no HTTP (-EPROTO).
  */
-int agent_post(int fd, const char *body, size_t len, unsigned timeout_s, char *buf, size_t size, struct agent_reply *ret);
+int agent_post(int fd, const char *path, const char *body, size_t len, unsigned timeout_s, char *buf, size_t size, struct agent_reply *ret);
 
 #endif

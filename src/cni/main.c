@@ -10,12 +10,15 @@
 #include <unistd.h>
 
 #include "cni/agent.h"
+#include "cni/plugin.h"
 #include "cni/spool.h"
 #include "cni/text.h"
 
 #define CONF_MAX (1u << 20)
 #define BODY_MAX (4u << 20) /* base64 of CONF_MAX, and the environment */
 #define REPLY_MAX (4u << 20)
+#define ANSWER_MAX (2u << 20) /* base64 of what a plugin prints */
+#define ORDERS_MAX 64
 #define ADD_WAIT_MS "10000" /* for an agent that restarts; KVRAIL_WAIT_MS sets another */
 #define ADD_TIMEOUT_S 230 /* the kubelet gives a sandbox four minutes */
 #define DEL_TIMEOUT_S 60
@@ -32,7 +35,7 @@ static const char about[] =
 	"A container runtime executes this with CNI_COMMAND set; see kvrail-cni(8).\n";
 
 /* Untouched pages of these cost no memory. */
-static char conf[CONF_MAX + 1], body[BODY_MAX], reply[REPLY_MAX], message[8192];
+static char conf[CONF_MAX + 1], body[BODY_MAX], reply[REPLY_MAX], answered[ANSWER_MAX], message[8192];
 
 static void put(int fd, const char *s, size_t n)
 {
@@ -100,7 +103,7 @@ static ssize_t read_conf(void)
 	return (ssize_t)len;
 }
 
-/* {"env": {every CNI_ variable}, "config": base64}: what Multus' shim sends to its daemon. */
+/* {"env": {every CNI_ variable}, "config": base64}: what Multus' shim sends to its daemon; "exec": this one runs plugins for it. */
 static struct text make_body(size_t conf_len)
 {
 	struct text t = { body, 0, sizeof(body), false };
@@ -118,7 +121,7 @@ static struct text make_body(size_t conf_len)
 		text_json(&t, eq + 1, strlen(eq + 1));
 		comma = ",";
 	}
-	text_str(&t, "},\"config\":\"");
+	text_str(&t, "},\"exec\":true,\"config\":\"");
 	text_base64(&t, conf, conf_len);
 	text_str(&t, "\"}");
 	return t;
@@ -175,14 +178,27 @@ static int print_reply(const struct agent_reply *rp, bool add, size_t conf_len)
 		    rp->body);
 }
 
+/* One request on a connection of its own. */
+static int ask(const char *path, unsigned wait_ms, const struct text *t, bool add, struct agent_reply *rp)
+{
+	int fd = agent_connect(env_or("KVRAIL_SOCKET", "/run/kvrail/agent.sock"), wait_ms), r;
+
+	if (fd < 0)
+		return fd;
+	r = agent_post(fd, path, t->s, t->len, add ? ADD_TIMEOUT_S : DEL_TIMEOUT_S, reply, sizeof(reply) - 1, rp);
+	close(fd);
+	return r;
+}
+
 static int carry(const char *command)
 {
-	const char *socket_path = env_or("KVRAIL_SOCKET", "/run/kvrail/agent.sock");
 	bool add = !strcmp(command, "ADD");
 	struct agent_reply rp;
-	struct text t;
+	struct text t, answer;
 	ssize_t len = read_conf();
-	int fd, r;
+	const char *order;
+	size_t n;
+	int r;
 
 	if (len < 0)
 		return fail(0, CODE_IO, "the configuration on stdin cannot be read", strerror((int)-len));
@@ -191,10 +207,14 @@ static int carry(const char *command)
 	t = make_body((size_t)len);
 	if (t.full)
 		return fail((size_t)len, CODE_INVALID_ENV, "the CNI_* environment is too large", NULL);
-	fd = agent_connect(socket_path, add ? (unsigned)atoi(env_or("KVRAIL_WAIT_MS", ADD_WAIT_MS)) : 0);
-	if (fd < 0)
-		return no_agent(command, &t, (size_t)len, fd);
-	r = agent_post(fd, t.s, t.len, add ? ADD_TIMEOUT_S : DEL_TIMEOUT_S, reply, sizeof(reply) - 1, &rp);
+	r = ask("/cni", add ? (unsigned)atoi(env_or("KVRAIL_WAIT_MS", ADD_WAIT_MS)) : 0, &t, add, &rp);
+	/* the answer is an order to run a plugin, and then what to do next */
+	for (unsigned i = 0; r == 0 && rp.status == 200 && text_member(rp.body, rp.len, "Exec", &order, &n) && i < ORDERS_MAX; i++) {
+		answer = (struct text){ answered, 0, sizeof(answered), false };
+		if (!plugin_run(reply + (order - reply), n, &answer))
+			return fail((size_t)len, CODE_INTERNAL, "the kvrail agent ordered a plugin that cannot be understood", NULL);
+		r = ask("/cni/exec", 0, &answer, add, &rp);
+	}
 	if (r < 0)
 		return no_agent(command, &t, (size_t)len, r);
 	return print_reply(&rp, add, (size_t)len);

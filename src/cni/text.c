@@ -66,6 +66,41 @@ void text_base64(struct text *t, const void *data, size_t n)
 	}
 }
 
+static int digit_value(char c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return c - 'A';
+	if (c >= 'a' && c <= 'z')
+		return c - 'a' + 26;
+	if (c >= '0' && c <= '9')
+		return c - '0' + 52;
+	return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+bool text_unbase64(char *s, size_t n, size_t *ret_len)
+{
+	size_t pad = n && s[n - 1] == '=' ? 1 + (n > 1 && s[n - 2] == '=') : 0, len = 0;
+
+	if (n % 4)
+		return false;
+	for (size_t i = 0; i < n; i += 4) {
+		size_t digits = i + 4 == n ? 4 - pad : 4;
+		unsigned v = 0;
+
+		for (size_t k = 0; k < 4; k++) {
+			int d = k < digits ? digit_value(s[i + k]) : 0;
+
+			if (d < 0)
+				return false;
+			v = v << 6 | (unsigned)d;
+		}
+		for (size_t k = 0; k + 1 < digits; k++)
+			s[len++] = (char)(v >> (16 - 8 * k) & 0xff);
+	}
+	*ret_len = len;
+	return true;
+}
+
 static size_t skip_space(const char *s, size_t n, size_t i)
 {
 	while (i < n && (s[i] == ' ' || s[i] == '\t' || s[i] == '\n' || s[i] == '\r'))

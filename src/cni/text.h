@@ -17,6 +17,8 @@ void text_str(struct text *t, const char *s);
 void text_num(struct text *t, unsigned long long n);
 void text_json(struct text *t, const char *s, size_t n);	 /* quoted and escaped */
 void text_base64(struct text *t, const void *data, size_t n);
+/* Decode @n bytes of base64 where they stand; false when they are none. */
+bool text_unbase64(char *s, size_t n, size_t *ret_len);
 
 /*
  * The value of @key in the JSON object @s, as text (a string keeps its quotes). False when @s is no

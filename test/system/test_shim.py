@@ -190,3 +190,120 @@ def test_a_malformed_success_is_an_error_and_never_half_a_result(shim, body):
     Agent(shim.dir / "sock", http(200, body))
     r = shim("ADD")
     assert r.returncode == 1 and json.loads(r.stdout)["code"] == 999
+
+
+class Conversation(threading.Thread):
+    """An agent that takes one request after another: `steps` are replies, or functions of the request's body that make one."""
+
+    def __init__(self, path, *steps):
+        super().__init__(daemon=True)
+        self.path, self.steps, self.requests = path, steps, []
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(path))
+        self.listener.listen()
+        self.start()
+
+    def run(self):
+        for step in self.steps:
+            conn, _ = self.listener.accept()
+            with conn:
+                data = b""
+                while b"\r\n\r\n" not in data:
+                    data += conn.recv(65536)
+                head, body = data.split(b"\r\n\r\n", 1)
+                want = int(re.search(rb"Content-Length: (\d+)", head).group(1))
+                while len(body) < want:
+                    body += conn.recv(65536)
+                self.requests.append((head.split(b" HTTP")[0].decode(), json.loads(body)))
+                conn.sendall(step)
+        self.listener.close()
+
+
+def order(path, env="CNI_COMMAND=ADD\0CNI_IFNAME=eth0\0", stdin="{}", timeout=20, id="7\\u0041"):
+    b64 = lambda s: base64.b64encode(s.encode() if isinstance(s, str) else s).decode()  # noqa: E731
+    return http(200, (f'{{"Exec": {{"id": "{id}", "path": "{b64(path)}", "env": "{b64(env)}", "in": "{b64(stdin)}", '
+                      f'"timeout": {timeout}}}}}').encode())
+
+
+RESULT = http(200, b'{"Result": {"cniVersion": "1.0.0"}}')
+
+
+def script(shim, text):
+    path = shim.dir / "plugin"
+    path.write_text("#!/bin/sh\n" + text)
+    path.chmod(0o755)
+    return str(path)
+
+
+def decoded(answer):
+    return {k: base64.b64decode(v).decode() if k in ("out", "err") else v for k, v in answer.items()}
+
+
+def test_a_plugin_is_run_for_the_agent_with_the_runtimes_surroundings(shim):
+    """The agent's container has no iptables, no other plugin's files: what the runtime executes has the host's."""
+    path = script(shim, 'cat; echo; echo "$CNI_COMMAND $CNI_IFNAME ${CNI_NETNS:-none} $OTHER"; echo oops >&2; exit 3')
+    stdin = "x" * 300000 + '"\n'
+    agent = Conversation(shim.dir / "sock", order(path, stdin=stdin), RESULT)
+    r = shim("ADD", env={"OTHER": "kept"})
+    agent.join()
+    assert r.returncode == 0 and json.loads(r.stdout) == {"cniVersion": "1.0.0"}
+    (first, asked), (second, answer) = agent.requests
+    assert first == "POST /cni" and asked["exec"] is True and second == "POST /cni/exec"
+    assert decoded(answer) == {"id": "7A", "status": 3, "out": stdin + "\nADD eth0 none kept\n", "err": "oops\n"}
+
+
+def test_several_plugins_in_turn_and_then_an_error_of_the_agent(shim):
+    path = script(shim, "exit 0")
+    error = {"cniVersion": "1.0.0", "code": 11, "msg": "the default network failed"}
+    agent = Conversation(shim.dir / "sock", order(path, id="1"), order(path, id="2"), http(400, json.dumps(error).encode()))
+    r = shim("ADD")
+    assert r.returncode == 1 and json.loads(r.stdout) == error
+    assert [a["id"] for _, a in agent.requests[1:]] == ["1", "2"]
+
+
+def test_a_plugin_that_is_not_there_is_told_by_its_errno(shim):
+    agent = Conversation(shim.dir / "sock", order("/nonexistent/bridge"), RESULT)
+    shim("ADD")
+    agent.join()
+    assert agent.requests[1][1]["errno"] == 2 and "status" not in agent.requests[1][1]
+
+
+def test_a_plugin_that_hangs_is_killed_with_its_children(shim):
+    path = script(shim, f"echo begun; sleep 300 & echo $! > {shim.dir}/child; wait")
+    agent = Conversation(shim.dir / "sock", order(path, timeout=1), RESULT)
+    started = time.monotonic()
+    assert shim("ADD").returncode == 0
+    assert time.monotonic() - started < 10
+    answer = decoded(agent.requests[1][1])
+    assert answer["timeout"] is True and answer["status"] == 137 and answer["out"] == "begun\n"
+    child = (shim.dir / "child").read_text().strip()
+    for _ in range(50):
+        if not os.path.exists(f"/proc/{child}") or "State:\tZ" in pathlib.Path(f"/proc/{child}/status").read_text():
+            break
+        time.sleep(0.1)
+    else:
+        raise AssertionError("the child lives on")
+
+
+def test_of_a_plugin_that_prints_without_end_a_bounded_part_is_kept(shim):
+    path = script(shim, "yes out | head -c 3000000; yes err | head -c 200000 >&2; echo last >&2")
+    agent = Conversation(shim.dir / "sock", order(path), RESULT)
+    shim("ADD")
+    answer = decoded(agent.requests[1][1])
+    assert len(answer["out"]) == 1 << 20 and len(answer["err"]) <= 64 << 10 and answer["err"].endswith("last\n")
+
+
+@pytest.mark.parametrize("bad", ['"no object"', "{}", '{"id": "1", "path": "!!!!", "env": "", "in": "", "timeout": 1}',
+                                 '{"id": "1", "path": "cGx1Z2lu", "env": "", "in": "", "timeout": 1}'])
+def test_an_order_that_makes_no_sense_is_an_error(shim, bad):
+    Conversation(shim.dir / "sock", http(200, b'{"Exec": ' + bad.encode() + b"}"))
+    e = json.loads(shim("ADD").stdout)
+    assert e["code"] == 999 and "plugin" in e["msg"]
+
+
+def test_an_agent_that_dies_after_its_order_gets_del_by_the_spool(shim):
+    path = script(shim, "exit 0")
+    Conversation(shim.dir / "sock", order(path, env="CNI_COMMAND=DEL\0"))
+    assert shim("DEL").returncode == 0
+    (kept,) = spooled(shim)
+    assert json.loads(kept.read_text())["env"]["CNI_COMMAND"] == "DEL"
