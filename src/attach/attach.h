@@ -52,6 +52,15 @@ struct attach_ask {
 	const char *device_id;			 /* asked for by the annotation, or NULL */
 };
 
+/* How a plugin of another maker ended. */
+struct attach_ran {
+	int status;	    /* exit status, or 128 + signal */
+	bool timed_out;	    /* it was killed for it */
+	const char *out;    /* NUL-terminated; at most 1 MiB */
+	size_t out_len;
+	const char *err;    /* the end of it */
+};
+
 /*
  * In a cluster: what the engine asks beyond struct attach_host; NULL standalone. Called from any worker thread. Failures
  * are negative errno with the words for the pod's event in @e.
@@ -72,6 +81,14 @@ struct attach_cluster {
 	void (*event)(void *arg, const struct attach_pod *pod, bool warning, const char *reason, const char *text);
 	/* After an ADD or DEL: how long each stage took, for the metrics; may be NULL. @stage "pod", "default", "devices", "ipam", "kernel", "status", "total". */
 	void (*timing)(void *arg, const char *verb, const char *stage, double seconds);
+	/*
+	 * Run the plugin at @path where the runtime runs such, with the host's programs and files around it (the agent's container has
+	 * neither iptables nor another plugin's socket): the shim does it. @caller is that of the request's cni_env; @env are
+	 * its CNI_ variables ("NAME=VALUE", NULL-terminated). -ENOTCONN: no shim is there that can (none asked, or it has left): run it here.
+	 * -ENOENT, -EACCES, ...: it could not be executed. Is NULL where the agent is not in a container.
+	 */
+	int (*run_plugin)(void *caller, struct arena *a, const char *path, const char *const *env, const char *in, size_t in_len,
+			  unsigned timeout_s, struct attach_ran *ret, struct err *e);
 	const char *cdi_dir;   /* "/var/run/cdi"; NULL: the runtime has no CDI, an environment file is written instead */
 	const char *env_dir;   /* where environment files go: "/run/kvrail/env" */
 	const char *hook;      /* the createRuntime hook's program on the host: "/opt/cni/bin/kvrail-hook"; NULL: none */
@@ -110,6 +127,7 @@ enum cni_code {
 /* The plugin's environment, as the runtime set it. Any may be NULL. */
 struct cni_env {
 	const char *command, *container_id, *netns, *ifname, *args, *path;
+	void *caller; /* for attach_cluster.run_plugin; NULL: none */
 };
 
 struct attach_engine;
