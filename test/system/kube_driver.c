@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The API server's client by itself, for tests. $KUBECONFIG says which cluster.
+ *	kube_driver get REF | list REF [LABELS [FIELDS]] | create REF JSON | update REF JSON | patch TYPE REF JSON
+ *	kube_driver delete REF [UID [VERSION]] | raw METHOD PATH [BODY] | counts REF
+ * REF is GROUP/VERSION/PLURAL/NAMESPACE/NAME[/SUB], each of which may be empty. Success prints JSON (list: "NS/NAME" lines, then the
+ * version); a failure prints "ENAME: words" and exits with 1. $KVRAIL_TEST_TIMEOUT is a call's time in ms.
+ */
+#include <string.h>
+
+#include "store/kube.h"
+
+static struct arena *arena;
+static struct err err;
+
+static struct kube_ref ref_of(const char *text)
+{
+	char *parts[6] = { 0 }, *copy = arena_strdup(arena, text);
+
+	for (int i = 0; i < 6 && copy; i++) {
+		parts[i] = copy;
+		copy = strchr(copy, '/');
+		if (copy)
+			*copy++ = '\0';
+	}
+	for (int i = 3; i < 6; i++)
+		if (parts[i] && !*parts[i])
+			parts[i] = NULL;
+	return (struct kube_ref){ parts[0], parts[1], parts[2], parts[3], parts[4], parts[5] };
+}
+
+static int print(int r, yyjson_val *v)
+{
+	if (r < 0) {
+		printf("%s: %s\n", strerrorname_np(-r), err.msg);
+		return 1;
+	}
+	puts(v ? doc_to_json(arena, v, false) : "{}");
+	return 0;
+}
+
+static int on_item(void *arg, yyjson_val *obj)
+{
+	yyjson_val *meta = yyjson_obj_get(obj, "metadata");
+
+	printf("%s/%s\n", doc_str(meta, "namespace") ? doc_str(meta, "namespace") : "", doc_str(meta, "name"));
+	return 0;
+}
+
+static int list(struct kube *k, int argc, char **argv)
+{
+	struct kube_ref ref = ref_of(argv[2]);
+	struct kube_select select = { argc > 3 && *argv[3] ? argv[3] : NULL, argc > 4 ? argv[4] : NULL };
+	const char *version = NULL;
+	int r = kube_list(k, arena, &ref, &select, on_item, NULL, &version, &err);
+
+	if (r < 0)
+		return print(r, NULL);
+	printf("version %s\n", version);
+	return 0;
+}
+
+static enum kube_patch patch_type(const char *word)
+{
+	return !strcmp(word, "json") ? KUBE_PATCH_JSON : !strcmp(word, "merge") ? KUBE_PATCH_MERGE :
+	       !strcmp(word, "force") ? KUBE_PATCH_APPLY_FORCE : KUBE_PATCH_APPLY;
+}
+
+static int counts(struct kube *k)
+{
+	const struct kube_count *c;
+	size_t n = kube_counts(k, &c);
+
+	for (size_t i = 0; i < n; i++)
+		if (c[i].ok || c[i].failed)
+			fprintf(stderr, "%s ok=%llu failed=%llu retried=%llu\n", c[i].verb, (unsigned long long)c[i].ok,
+				(unsigned long long)c[i].failed, (unsigned long long)c[i].retried);
+	return 0;
+}
+
+static int run(struct kube *k, int argc, char **argv)
+{
+	const char *what = argv[1];
+	struct kube_ref ref = ref_of(argv[!strcmp(what, "patch") ? 3 : 2]);
+	yyjson_val *v = NULL;
+	int r = -EINVAL;
+
+	if (!strcmp(what, "list"))
+		return list(k, argc, argv);
+	if (!strcmp(what, "get"))
+		r = kube_get(k, arena, &ref, &v, &err);
+	if (!strcmp(what, "create"))
+		r = kube_create(k, arena, &ref, argv[3], &v, &err);
+	if (!strcmp(what, "update"))
+		r = kube_update(k, arena, &ref, argv[3], &v, &err);
+	if (!strcmp(what, "patch"))
+		r = kube_patch(k, arena, &ref, patch_type(argv[2]), argv[4], &v, &err);
+	if (!strcmp(what, "delete"))
+		r = kube_delete(k, &ref, argc > 3 && *argv[3] ? argv[3] : NULL, argc > 4 ? argv[4] : NULL, -1, &err);
+	if (!strcmp(what, "raw"))
+		r = kube_raw(k, arena, argv[2], argv[3], argc > 4 ? argv[4] : NULL, &v, &err);
+	return print(r, v);
+}
+
+int main(int argc, char **argv)
+{
+	struct kube_options o = { .timeout_ms = getenv("KVRAIL_TEST_TIMEOUT") ? (unsigned)atoi(getenv("KVRAIL_TEST_TIMEOUT")) : 0 };
+	struct kube *k;
+	int r;
+
+	if (argc < 3)
+		return 2;
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	arena = arena_new();
+	r = kube_open(&o, &k, &err);
+	if (r < 0)
+		return print(r, NULL);
+	r = run(k, argc, argv);
+	counts(k);
+	kube_close(k);
+	arena_free(arena);
+	return r;
+}
