@@ -16,7 +16,8 @@ from concurrent import futures
 import grpc
 
 FOLDER = "/var/lib/kubelet/device-plugins"
-SOCKET = "gpu-stand-in.sock"
+RESOURCE = sys.argv[3] if sys.argv[2:3] == ["--resource"] else "nvidia.com/gpu"
+SOCKET = RESOURCE.replace("/", "_") + "-stand-in.sock"
 
 
 def varint(n):
@@ -90,16 +91,15 @@ def serve(count):
     return server
 
 
-def register(resource):
+def register():
     """RegisterRequest {version = 1, endpoint = 2, resource_name = 3}"""
     with grpc.insecure_channel(f"unix://{FOLDER}/kubelet.sock") as channel:
         channel.unary_unary("/v1beta1.Registration/Register")(
-            field(1, "v1beta1") + field(2, SOCKET) + field(3, resource), timeout=20, wait_for_ready=True)
+            field(1, "v1beta1") + field(2, SOCKET) + field(3, RESOURCE), timeout=20, wait_for_ready=True)
 
 
 def main():
     count = int(sys.argv[1])
-    resource = sys.argv[3] if sys.argv[2:3] == ["--resource"] else "nvidia.com/gpu"
     seen = server = None
     while True:  # kubelet empties the folder when it starts
         try:
@@ -108,9 +108,9 @@ def main():
                 if server:
                     server.stop(None)
                 server = serve(count)
-                register(resource)
+                register()
                 seen = now
-                print(f"gpu-plugin: {count} {resource}", flush=True)
+                print(f"gpu-plugin: {count} {RESOURCE}", flush=True)
         except (OSError, grpc.RpcError) as e:
             print(f"gpu-plugin: not yet: {e}", file=sys.stderr, flush=True)
         time.sleep(1)

@@ -78,9 +78,11 @@ class Layer:
 
     def program(self, path, source=None):
         """A program or shared object with all of the system's libraries that it is linked to."""
-        source = source or path
         self.file(path, source)
-        for word in subprocess.run(["ldd", source], capture_output=True, text=True).stdout.split():
+        self.libraries(source or path)
+
+    def libraries(self, source):
+        for word in subprocess.run(["ldd", str(source)], capture_output=True, text=True).stdout.split():
             if word.startswith(("/lib", "/usr/lib")):
                 self.file(word)
 

@@ -9,6 +9,7 @@
 """
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -58,14 +59,28 @@ def rdma(layer):
     layer.file("/etc/libibverbs.d/rxe.driver")
 
 
+def needed(site):
+    """The files of NIXL's wheel that moving host memory with UCX takes: a third of it. The rest is for GPUs and for other back ends."""
+    libs = site / "nixl_cu12.libs"
+    roots = [*site.glob("nixl_cu12/*.so"), site / ".nixl_cu12.mesonpy.libs/plugins/libplugin_UCX.so",
+             *(f for f in libs.glob("ucx/libuct_*.so*") if not re.search("cuda|gda|gdp", f.name))]
+    files = {f for name in ("nixl", "nixl_cu12") for f in (site / name).rglob("*") if f.is_file()}
+    for f in roots:
+        words = subprocess.run(["ldd", f], capture_output=True, text=True).stdout.split()
+        files |= {f, *(pathlib.Path(os.path.normpath(w)) for w in words if w.startswith(str(site)))}
+    return sorted([*files, *site.glob("nixl*.py"), *site.glob("nixl*.dist-info/*"), *site.glob("numpy*.dist-info/*")])
+
+
 def nixl(layer):
     """The wheel from PyPI. Its own libibverbs has no provider for soft RoCE: the system's takes its place, under its name."""
-    site = next(NIXL.glob("lib/python3*/site-packages"))
-    for name in ("nixl", "nixl_cu12", "nixl_cu12.libs", "numpy", "numpy.libs"):
-        layer.tree(f"/opt/nixl/{name}", site / name, skip={"tests", "__pycache__"} if name == "numpy.libs" else {"tests"})
-    for f in [*site.glob("nixl*.py"), *site.glob("nixl*.dist-info/*"), *site.glob("numpy*.dist-info/*")]:
+    site = next(NIXL.resolve().glob("lib/python3*/site-packages"))
+    for f in needed(site):
         if f.is_file():
             layer.file(f"/opt/nixl/{f.relative_to(site)}", str(f))
+    for name in "numpy", "numpy.libs":
+        layer.tree(f"/opt/nixl/{name}", site / name, skip={"tests", "f2py", "random", "typing"})
+    for f in "nixl_cu12/_bindings*.so", ".nixl_cu12.mesonpy.libs/plugins/libplugin_UCX.so":
+        layer.libraries(next(site.glob(f)))
     for short in "libibverbs", "libmlx5":
         system = f"/usr/lib/x86_64-linux-gnu/{short}.so.1"
         layer.program(system)

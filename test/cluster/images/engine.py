@@ -34,6 +34,7 @@ BLOCKS, SIZE = "64", "65536"
 MODEL = "qwen2-7b"
 TOKENS = "256"
 
+SECRET = {"KVRAIL_KV_SECRET": "of the test", **os.environ}
 running = {}  # what /prefill started
 lock = threading.Lock()
 
@@ -89,7 +90,7 @@ def prefill(by):
             old.kill()
             old.wait()
         if by == "kv":
-            running[by] = subprocess.Popen(["kvrail-kv", "serve", "--model", MODEL, "--tokens", TOKENS], stdout=sys.stdout, stderr=sys.stdout)
+            running[by] = subprocess.Popen(["kvrail-kv", "serve", "--model", MODEL, "--tokens", TOKENS], stdout=sys.stdout, stderr=sys.stdout, env=SECRET)
             return {"serving": KV_PORT}
         p = running[by] = subprocess.Popen([*AGENT, "prefill", BLOCKS, SIZE], env=nixl_environment(), stdout=subprocess.PIPE, text=True)
         for line in p.stdout:
@@ -115,7 +116,7 @@ def offer(agent, line):
 
 def decode(by, peer):
     if by == "kv":
-        command, data, env = ["kvrail-kv", "pull", "--model", MODEL, "--handoffs", "3", "--checksum", "block", "--output", "json", peer], None, None
+        command, data, env = ["kvrail-kv", "pull", "--model", MODEL, "--handoffs", "3", "--checksum", "block", "--output", "json", "--require-rdma", peer], None, SECRET
     else:
         with socket.create_connection((peer, SIDE_PORT), timeout=30) as s, s.makefile() as f:
             data = f.readline()

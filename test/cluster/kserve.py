@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""KServe's prefill and decode pods, and the network objects that its documentation applies, for the ports of the lab's nodes.
+
+The pods are those that KServe's own controller made of its Qwen sample, as the API server held them: $KVRAIL_UPSTREAM/kserve/rendered
+(default ../shared/upstream). Without that folder, pods of our own writing ask for the same things in the same way.
+"""
+import base64
+import json
+import os
+import pathlib
+
+import yaml
+
+from control import TREE, Authority
+
+UPSTREAM = pathlib.Path(os.environ.get("KVRAIL_UPSTREAM", TREE.parent / "shared/upstream"))
+RENDERED = UPSTREAM / "kserve/rendered"
+NETWORKS = UPSTREAM / "kserve/network-roce.yaml"
+NAMESPACE = "llm-test"
+OPERATOR_NAMESPACE = "openshift-sriov-network-operator"
+SERVICE = "qwen2-7b-instruct-pd"
+RESOURCE = "openshift.io/p2rdma"
+NETWORK = "roce-p2"
+SHARED = "rdma/roce_gdr"
+PORTS = {"prefill": 8000, "decode": 8001}  # of the engine; decode's sidecar has 8000
+
+
+def networks():
+    """The policies and networks of KServe's network-roce.yaml, "cluster and hardware dependent" as it says itself: its two ports
+    are p0 and p1 here, with the 7 VFs that they can have. Nothing else is changed."""
+    if not NETWORKS.exists():
+        return [d for number in (0, 1) for d in own_network(number)]
+    objects = list(yaml.safe_load_all(NETWORKS.read_text()))
+    port = iter(("p0", "p1"))
+    for o in objects:
+        if o["kind"] == "SriovNetworkNodePolicy":
+            o["spec"].update(numVfs=7, nodeSelector={"kubernetes.io/os": "linux"},
+                             nicSelector={"vendor": "8086", "deviceID": "10c9", "pfNames": [next(port)]})
+    return objects
+
+
+def own_network(number):
+    resource, meta = f"p{2 if number == 0 else 13}rdma", {"namespace": OPERATOR_NAMESPACE}
+    yield {"apiVersion": "sriovnetwork.openshift.io/v1", "kind": "SriovNetworkNodePolicy", "metadata": {**meta, "name": f"rail{number}"},
+           "spec": {"deviceType": "netdevice", "isRdma": True, "linkType": "eth", "mtu": 9000, "numVfs": 7, "priority": 98, "resourceName": resource,
+                    "nicSelector": {"vendor": "8086", "deviceID": "10c9", "pfNames": [f"p{number}"]}, "nodeSelector": {"kubernetes.io/os": "linux"}}}
+    yield {"apiVersion": "sriovnetwork.openshift.io/v1", "kind": "SriovNetwork", "metadata": {**meta, "name": resource.replace("rdma", "").replace("p", "roce-p", 1)},
+           "spec": {"networkNamespace": NAMESPACE if number == 0 else "llm-test2", "resourceName": resource, "spoofChk": "off", "trust": "on", "linkState": "enable",
+                    "ipam": '{"type": "whereabouts", "range": "10.0.132.0/24"}'}}
+
+
+def namespaces(plane):
+    for name in NAMESPACE, "llm-test2", OPERATOR_NAMESPACE:
+        plane.namespace(name)
+
+
+def prepare(plane):
+    """What KServe's controller makes beside the pods: a ServiceAccount, and a Secret with a certificate that signs itself."""
+    namespaces(plane)
+    certificate, key = Authority(plane.dir / "pki-kserve", SERVICE).issue("tls", f"/CN={SERVICE}", [SERVICE])
+    plane.apply([
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": f"{SERVICE}-kserve", "namespace": NAMESPACE}},
+        {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+         "metadata": {"name": f"{SERVICE}-kserve-self-signed-certs", "namespace": NAMESPACE},
+         "data": {"tls.crt": base64.b64encode(certificate.read_bytes()).decode(), "tls.key": base64.b64encode(key.read_bytes()).decode()}}])
+
+
+def pods():
+    """{"prefill": pod, "decode": pod}"""
+    if not RENDERED.exists():
+        return {role: own_pod(role) for role in PORTS}
+    return {role: json.loads((RENDERED / f"qwen2-7b-pd-{role}-pod.json").read_text()) for role in PORTS}
+
+
+def own_pod(role):
+    """The same annotation, resources, security context and probes in a pod of our own."""
+    port = PORTS[role]
+    kv_role = {"prefill": "kv_producer", "decode": "kv_consumer"}[role]
+    resources = {"cpu": "2", "memory": "16Gi", "nvidia.com/gpu": "1", SHARED: "1"}
+    sidecar = {"name": "llm-d-routing-sidecar", "image": "ghcr.io/llm-d/llm-d-router-disagg-sidecar:v0.10.0", "restartPolicy": "Always",
+               "command": ["/app/pd-sidecar", "--port=8000"], "readinessProbe": {"httpGet": {"path": "/health", "port": 8000}}}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {
+        "name": f"{SERVICE}-{role}", "namespace": NAMESPACE, "annotations": {"k8s.v1.cni.cncf.io/networks": NETWORK},
+        "labels": {"llm-d.ai/role": role}},
+        "spec": {"initContainers": [sidecar] if role == "decode" else [], "volumes": [
+            {"name": n, "emptyDir": {}} for n in ("home", "tmp")] + [{"name": "dshm", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}}],
+            "containers": [{
+                "name": "main", "image": "ghcr.io/llm-d/llm-d-cuda:v0.9.0", "command": ["/bin/bash", "-c", f"exec vllm serve /mnt/models --port {port} $VLLM_ADDITIONAL_ARGS"],
+                "env": [{"name": "VLLM_NIXL_SIDE_CHANNEL_HOST", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+                        {"name": "VLLM_ADDITIONAL_ARGS", "value": '--kv_transfer_config {"kv_role":"%s"}' % kv_role},
+                        {"name": "UCX_TLS", "value": "rc,sm,self,cuda_copy,cuda_ipc"}, {"name": "HOME", "value": "/home"}],
+                "readinessProbe": {"httpGet": {"path": "/health", "port": port}, "periodSeconds": 1, "failureThreshold": 2},
+                "resources": {"requests": resources, "limits": resources},
+                "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "runAsNonRoot": True,
+                                    "seccompProfile": {"type": "RuntimeDefault"}},
+                "volumeMounts": [{"name": "home", "mountPath": "/home"}, {"name": "tmp", "mountPath": "/tmp"}, {"name": "dshm", "mountPath": "/dev/shm"}]}]}}
+
+
+def start(cluster, grace=0, timeout=300):
+    """Creates both pods as they are, each on a node of its own, and waits until they are Ready. Returns {role: Engine}."""
+    made = {}
+    for role, pod in pods().items():
+        meta = pod["metadata"]
+        others = [e.node.name for e in made.values()]
+        for n in others:  # the scheduler decides; the node that has the other one takes no more
+            cluster.plane.patch(f"/api/v1/nodes/{n}", {"spec": {"unschedulable": True}})
+        cluster.plane.post(f"/api/v1/namespaces/{meta['namespace']}/pods", pod)
+        try:
+            cluster.plane.wait_for(lambda: cluster.pod(meta["namespace"], meta["name"])["spec"].get("nodeName"),
+                                   f"{role} is scheduled", 60)
+        finally:
+            for n in others:
+                cluster.plane.patch(f"/api/v1/nodes/{n}", {"spec": {"unschedulable": None}})
+        made[role] = Engine(cluster, role, meta["namespace"], meta["name"])
+    for e in made.values():
+        e.pod = cluster.wait_pod(e.namespace, e.name, timeout)
+    return made
+
+
+class Engine:
+    """A running prefill or decode pod, spoken to over its own port from its node."""
+
+    def __init__(self, cluster, role, namespace, name):
+        self.cluster, self.role, self.namespace, self.name = cluster, role, namespace, name
+        self.node = cluster.node_of(namespace, name)
+
+    @property
+    def address(self):
+        return self.pod["status"]["podIP"]
+
+    def ask(self, path, timeout=60, **query):
+        return self.node.http(self.address, PORTS[self.role], path, timeout, **query)
+
+    def networks(self):
+        """The pod's network-status annotation, decoded; [] when there is none."""
+        notes = self.cluster.pod(self.namespace, self.name)["metadata"]["annotations"]
+        return json.loads(notes.get("k8s.v1.cni.cncf.io/network-status", "[]"))
+
+    def delete(self, grace=0):
+        self.cluster.delete_pod(self.namespace, self.name, grace)
