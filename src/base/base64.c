@@ -44,3 +44,23 @@ int base64_decode(struct arena *a, const char *text, char **ret, size_t *ret_len
 	*ret_len = out;
 	return 0;
 }
+
+char *base64_encode(struct arena *a, const void *data, size_t len)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	char *text = arena_alloc(a, (len + 2) / 3 * 4 + 1), *out = text;
+	const unsigned char *p = data;
+
+	for (size_t left = len; left; p += 3) {
+		size_t k = left < 3 ? left : 3;
+		unsigned v = (unsigned)p[0] << 16 | (k > 1 ? (unsigned)p[1] << 8 : 0) | (k > 2 ? p[2] : 0);
+
+		*out++ = digits[v >> 18];
+		*out++ = digits[v >> 12 & 63];
+		*out++ = k > 1 ? digits[v >> 6 & 63] : '=';
+		*out++ = k > 2 ? digits[v & 63] : '=';
+		left -= k;
+	}
+	*out = '\0';
+	return text;
+}

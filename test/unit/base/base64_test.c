@@ -8,7 +8,7 @@
 
 #include "base/base64.h"
 
-static void rfc4648_vectors_decode(void **state)
+static void rfc4648_vectors_decode_and_encode(void **state)
 {
 	static const char *const vectors[][2] = { { "", "" }, { "Zg==", "f" }, { "Zm8=", "fo" }, { "Zm9v", "foo" },
 						  { "Zm9vYg==", "foob" }, { "Zm9vYmE=", "fooba" }, { "Zm9vYmFy", "foobar" },
@@ -21,6 +21,7 @@ static void rfc4648_vectors_decode(void **state)
 		assert_int_equal(base64_decode(a, vectors[i][0], &out, &len), 0);
 		assert_int_equal(len, strlen(vectors[i][1]));
 		assert_memory_equal(out, vectors[i][1], len + 1);
+		assert_string_equal(base64_encode(a, vectors[i][1], len), vectors[i][0]);
 	}
 }
 
@@ -38,7 +39,7 @@ static void text_that_is_no_base64_is_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(rfc4648_vectors_decode),
+		cmocka_unit_test(rfc4648_vectors_decode_and_encode),
 		cmocka_unit_test(text_that_is_no_base64_is_refused),
 	};
 
