@@ -199,3 +199,21 @@ bool ipam_net_contains(const struct ipam_net *net, const struct store_ip *ip)
 
 	return store_ip_cmp(&first, ip) <= 0 && store_ip_cmp(ip, &last) <= 0;
 }
+
+ipam_number ipam_ip_number(const struct store_ip *ip)
+{
+	ipam_number n = 0;
+
+	for (size_t i = 0; i < sizeof(ip->b); i++)
+		n = n << 8 | ip->b[i];
+	return n;
+}
+
+struct store_ip ipam_number_ip(ipam_number n)
+{
+	struct store_ip ip;
+
+	for (size_t i = sizeof(ip.b); i-- > 0; n >>= 8)
+		ip.b[i] = (unsigned char)n;
+	return ip;
+}

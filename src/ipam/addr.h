@@ -26,4 +26,9 @@ struct store_ip ipam_net_first(const struct ipam_net *net);
 struct store_ip ipam_net_last(const struct ipam_net *net);
 bool ipam_net_contains(const struct ipam_net *net, const struct store_ip *ip);
 
+/* As numbers of 128 bits. */
+__extension__ typedef unsigned __int128 ipam_number;
+ipam_number ipam_ip_number(const struct store_ip *ip);
+struct store_ip ipam_number_ip(ipam_number n);
+
 #endif

@@ -8,7 +8,7 @@
 
 #include "base/strbuf.h"
 #include "ipam/addr.h"
-#include "ipam/ipam.h"
+#include "ipam/pool.h"
 #include "store/ip.h"
 
 #define RANGES_MAX 64
@@ -154,17 +154,6 @@ static int parse_excludes(const struct place *p, const struct ipam_net *net, str
 	return 0;
 }
 
-/* Whereabouts' name: the canonical CIDR with ':' and '/' as '-', behind the network's name if it has one. */
-static const char *pool_name(struct arena *a, const char *network_name, const char *cidr)
-{
-	char *name = network_name ? arena_printf(a, "%s-%s", network_name, cidr) : arena_strdup(a, cidr);
-
-	for (char *c = name + strlen(name) - strlen(cidr); *c; c++)
-		if (*c == ':' || *c == '/')
-			*c = '-';
-	return name;
-}
-
 static int parse_range(const struct place *p, const char *network_name, struct ipam_range *ret)
 {
 	struct ipam_range range = { 0 };
@@ -190,7 +179,7 @@ static int parse_range(const struct place *p, const char *network_name, struct i
 	range.v4 = ipam_ip_is_v4(&net.ip) && net.bits >= 96;
 	range.prefix_len = range.v4 ? net.bits - 96 : net.bits;
 	range.cidr = ipam_net_text(p->a, &net);
-	range.pool = pool_name(p->a, network_name, range.cidr);
+	range.pool = ipam_pool_name(p->a, network_name, range.cidr);
 	if ((r = set_window(p, &net, text, has_start ? &start : NULL, has_end ? &end : NULL, &range)) < 0 ||
 	    (r = parse_excludes(p, &net, &range)) < 0)
 		return r;
@@ -330,6 +319,9 @@ static int parse_rest(const struct place *p, struct ipam_conf *conf)
 		return err_set(p->e, -EINVAL,
 			       "%s.enable_overlapping_ranges is neither true nor false", p->path);
 	conf->overlapping = !yyjson_is_false(overlapping);
+	r = get_str(p, "node_slice_size", &conf->node_slice);
+	if (r < 0)
+		return r;
 	conf->dns = yyjson_obj_get(p->obj, "dns");
 	if (yyjson_is_null(conf->dns))
 		conf->dns = NULL;

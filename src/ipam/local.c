@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/strbuf.h"
-#include "ipam/addr.h"
+#include "ipam/given.h"
 #include "ipam/ops.h"
 #include "store/ip.h"
 
@@ -26,20 +26,6 @@ static const char *domain_of(const struct ipam_conf *conf)
 	return conf->network_name ? conf->network_name : "";
 }
 
-static bool in_window(const struct ipam_range *range, const struct store_ip *ip)
-{
-	return store_ip_cmp(&range->first, ip) <= 0 && store_ip_cmp(ip, &range->last) <= 0;
-}
-
-static bool excluded(const struct ipam_range *range, const struct store_ip *ip)
-{
-	for (size_t i = 0; i < range->n_excludes; i++)
-		if (store_ip_cmp(&range->excludes[i][0], ip) <= 0 &&
-		    store_ip_cmp(ip, &range->excludes[i][1]) <= 0)
-			return true;
-	return false;
-}
-
 /* Who holds the addresses of an exhausted range: the first few by name, and how many. */
 static int exhausted(const struct run *run, const struct ipam_conf *conf, const struct ipam_range *range)
 {
@@ -54,7 +40,7 @@ static int exhausted(const struct run *run, const struct ipam_conf *conf, const 
 	for (size_t i = 0; i < n; i++) {
 		const struct store_lease *l = &leases[i];
 
-		if (!in_window(range, &l->ip) || excluded(range, &l->ip))
+		if (!ipam_range_has(range, &l->ip) || ipam_range_excludes(range, &l->ip))
 			continue;
 		if (strcmp(l->pool, range->pool) && !(l->overlap && !strcmp(l->domain, domain_of(conf))))
 			continue;
@@ -64,11 +50,7 @@ static int exhausted(const struct run *run, const struct ipam_conf *conf, const 
 	}
 	if (held > HOLDERS_NAMED)
 		strbuf_addf(&holders, " and %zu more", held - HOLDERS_NAMED);
-	return err_set(run->e, -ENOSPC,
-		       "range %s (%s to %s%s) has no free address left: %zu held%s%s; delete pods or widen the range",
-		       range->cidr, ipam_ip_text(a, &range->first), ipam_ip_text(a, &range->last),
-		       range->n_excludes ? ", without what it excludes" : "", held,
-		       held ? ", by " : "", held ? holders.s : "");
+	return ipam_exhausted(run->a, range, holders.s, held, run->e);
 }
 
 /* The lowest free address between the excludes, which are sorted by their first address. */
@@ -111,12 +93,9 @@ static int requested_free(const struct run *run, const struct ipam_conf *conf, c
 	struct store_ip free_ip;
 	int r;
 
-	if (!in_window(range, ip) || excluded(range, ip))
-		return err_set(run->e, -ERANGE,
-			       "address %s, which the pod asks for, is not among those that range %s gives out (%s to %s%s)",
-			       text, range->cidr, ipam_ip_text(run->a, &range->first),
-			       ipam_ip_text(run->a, &range->last),
-			       range->n_excludes ? ", without what it excludes" : "");
+	r = ipam_check_request(run->a, range, ip, run->e);
+	if (r < 0)
+		return r;
 	r = store_lease_free_ip(run->s, range->pool, conf->overlapping ? domain_of(conf) : NULL,
 				*ip, *ip, &free_ip);
 	if (r != -ENOSPC)
@@ -126,26 +105,11 @@ static int requested_free(const struct run *run, const struct ipam_conf *conf, c
 		       r < 0 ? "a pod of an overlapping range" : holder.podref, r < 0 ? "" : holder.ifname);
 }
 
-static void give(const struct run *run, struct ipam_given *given, const char *address,
-		 const char *gateway, bool v4)
-{
-	struct ipam_ip *ip = arena_push(run->a, &given->ips, &given->n_ips, sizeof(*ip));
-
-	*ip = (struct ipam_ip){ address, gateway, v4 };
-}
-
-/* A gateway of the other family is no gateway of this address. */
-static const char *gateway_for(const struct ipam_conf *conf, bool v4)
-{
-	return conf->gateway && (strchr(conf->gateway, ':') == NULL) == v4 ? conf->gateway : NULL;
-}
-
 static int from_range(const struct run *run, const struct ipam_ask *ask, const struct ipam_range *range,
 		      const struct store_ip *requested, struct ipam_given *given)
 {
 	const struct ipam_conf *conf = ask->conf;
 	struct store_lease lease;
-	struct ipam_net net;
 	int r = store_lease_find(run->s, run->a, range->pool, run->podref, ask->ifname, &lease);
 
 	if (r < 0 && r != -ENOENT)
@@ -167,36 +131,8 @@ static int from_range(const struct run *run, const struct ipam_ask *ask, const s
 	r = store_lease_put(run->s, &lease, run->e);
 	if (r < 0)
 		return err_wrap(run->e, r, "address %s", ipam_ip_text(run->a, &lease.ip));
-	net.ip = lease.ip;
-	net.bits = range->v4 ? range->prefix_len + 96 : range->prefix_len;
-	give(run, given, ipam_net_text(run->a, &net), gateway_for(conf, range->v4), range->v4);
+	ipam_give_ip(run->a, given, conf, range, &lease.ip);
 	return 0;
-}
-
-/* Which range of the network the requested address is of; with or without a prefix length. */
-static int match_request(const struct run *run, const struct ipam_ask *ask, struct store_ip *ip,
-			 const struct ipam_range **ret)
-{
-	struct ipam_net asked;
-
-	if (ipam_net_parse(ask->requested, &asked) < 0 && ipam_ip_parse(ask->requested, &asked.ip) < 0)
-		return err_set(run->e, -EINVAL,
-			       "address %s, which the pod asks for on %s, is no IP address",
-			       ask->requested, ask->ifname);
-	for (size_t i = 0; i < ask->conf->n_ranges; i++) {
-		struct ipam_net net;
-
-		if (ipam_net_parse(ask->conf->ranges[i].cidr, &net) == 0 &&
-		    ipam_net_contains(&net, &asked.ip)) {
-			*ip = asked.ip;
-			*ret = &ask->conf->ranges[i];
-			return 0;
-		}
-	}
-	return err_set(run->e, -ERANGE,
-		       "address %s, which the pod asks for on %s, is outside the network's range %s",
-		       ask->requested, ask->ifname,
-		       ask->conf->n_ranges ? ask->conf->ranges[0].cidr : "");
 }
 
 static int from_ranges(const struct run *run, const struct ipam_ask *ask, struct ipam_given *given)
@@ -208,7 +144,7 @@ static int from_ranges(const struct run *run, const struct ipam_ask *ask, struct
 	int r = 0;
 
 	if (ask->requested) {
-		r = match_request(run, ask, &requested, &match);
+		r = ipam_match_request(run->a, ask, &requested, &match, run->e);
 		if (r < 0)
 			return r;
 		/* another address of an earlier life of the pod goes back: it asks for this one now */
@@ -222,55 +158,11 @@ static int from_ranges(const struct run *run, const struct ipam_ask *ask, struct
 	return r < 0 ? r : 0;
 }
 
-/* The static plugin: an address that the pod asks for takes the place of those configured. */
-static int from_request(const struct run *run, const struct ipam_ask *ask, struct ipam_given *given)
-{
-	struct ipam_net asked, net;
-	const char *gateway = NULL;
-	bool v4, whole = ipam_net_parse(ask->requested, &asked) == 0;
-
-	if (!whole && ipam_ip_parse(ask->requested, &asked.ip) < 0)
-		return err_set(run->e, -EINVAL,
-			       "address %s, which the pod asks for on %s, is no IP address",
-			       ask->requested, ask->ifname);
-	for (size_t i = 0; i < ask->conf->n_addresses; i++) {
-		if (ipam_net_parse(ask->conf->addresses[i].address, &net) < 0 ||
-		    !ipam_net_contains(&net, &asked.ip))
-			continue;
-		gateway = ask->conf->addresses[i].gateway;
-		if (!whole)
-			asked.bits = net.bits;
-		whole = true;
-		break;
-	}
-	if (!whole)
-		return err_set(run->e, -EINVAL,
-			       "address %s, which the pod asks for on %s, has no prefix length: write it like %s/24",
-			       ask->requested, ask->ifname, ask->requested);
-	v4 = ipam_ip_is_v4(&asked.ip);
-	give(run, given, ipam_net_text(run->a, &asked), gateway, v4);
-	return 0;
-}
-
 static int one(const struct run *run, const struct ipam_ask *ask, struct ipam_given *given)
 {
-	const struct ipam_conf *conf = ask->conf;
-	int r;
+	int r = ask->conf && ask->conf->n_ranges ? from_ranges(run, ask, given) : 0;
 
-	if (!conf || !conf->type)
-		return 0;
-	if (!strcmp(conf->type, "static")) {
-		if (ask->requested)
-			return from_request(run, ask, given);
-	} else {
-		r = from_ranges(run, ask, given);
-		if (r < 0)
-			return r;
-	}
-	for (size_t i = 0; i < conf->n_addresses; i++)
-		give(run, given, conf->addresses[i].address, conf->addresses[i].gateway,
-		     !strchr(conf->addresses[i].address, ':'));
-	return 0;
+	return r < 0 ? r : ipam_give_static(run->a, ask, given, run->e);
 }
 
 static int local_allocate(struct ipam *ip, struct arena *a, const char *container, const char *podref,

@@ -26,6 +26,7 @@ struct ipam_pool {
 	struct ipam_net net; /* of range; ip keeps its host bits: offsets count from there, as in Go */
 	const char *domain; /* what stands before the range in the name: network_name, or node slice names; "" */
 	bool marked;	    /* IPAM_OVERLAPS */
+	bool annotated;	    /* has annotations at all */
 	bool bare;	    /* has no allocations at all: not even an empty map */
 	struct ipam_entry *entries; /* by address */
 	size_t n;
@@ -42,6 +43,8 @@ int ipam_reservation_decode(struct arena *a, yyjson_val *obj, struct ipam_reserv
 
 /* "10.0.132.0/24" under @network_name (NULL or "": none) -> "10.0.132.0-24", "net-10.0.132.0-24". */
 const char *ipam_pool_name(struct arena *a, const char *network_name, const char *cidr);
+/* What stands before "-RANGE" in a pool's name; the whole name when the range is not in it: somebody else's convention. */
+const char *ipam_pool_domain(struct arena *a, const char *name, const char *range);
 /* The name of an address' reservation: "10.0.132.5", "net-fd00--5", "fd00--0". */
 const char *ipam_reservation_name(struct arena *a, const char *network_name, const struct store_ip *ip);
 /* Decimal, of up to 39 digits. */

@@ -4,8 +4,8 @@
  * reservations are those that Whereabouts writes, so that Go and C nodes give out of one pool.
  *
  * What makes it safe is that each write tests what it was decided on:
- *   - one JSON patch a pool carries all that it changes. It tests the resourceVersion that was read, or, when other writers are busy on the
- *     pool, the pool's UID and its mark (below) instead; and in both cases that each offset it takes is empty, and that each entry it takes
+ *   - one JSON patch a pool carries all that it changes. When it gives addresses it tests the resourceVersion that was read, or, when other
+ *     nodes are seen to write the pool too, its UID and its mark (below) instead; and always that each offset it takes is empty, and that each entry it takes
  *     away or refreshes is still this container's. The API server applies it as one. A Go writer's patch tests the resourceVersion, which
  *     ours have changed: nobody is given what another has.
  *   - pools that overlap: an address must be given once over all pools whose ranges overlap under one network_name (the domain), unless
@@ -50,8 +50,9 @@ struct ipam_pools_options {
 
 /* What happened since start, for metrics. */
 struct ipam_pools_stats {
-	uint64_t patches, conflicts, batched; /* patches that were made; refused as outdated; ADDs and DELs that shared one */
-	uint64_t reservations, fresh_reads;
+	uint64_t patches, conflicts; /* patches that were made; that were refused because the pool had changed */
+	uint64_t jobs, batches;	     /* ADDs and DELs of a pool; how many times one or more of them were served together */
+	uint64_t reservations, reads; /* reservations made; pools read from the server, not from the informer */
 };
 
 /*

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which entries of IP pools and which reservations belong to nobody any more. Pure: the controller gives what it has watched and applies
- * the fixes, each as one guarded request (ipam_fix_patch()).
+ * the fixes, each as one guarded request (ipam_drop_patch()).
  *
  * An entry names its pod and its container (sandbox), not the pod's UID nor its node. It is never dropped
  *   - while its pod lives and may be in ADD: not ended, and its network-status is missing, or lists the address, or is older than the entry can be;
@@ -74,6 +74,7 @@ struct ipam_reconcile_in {
 	size_t n_suspects;
 	uint64_t now_ms;   /* of a clock that does not jump */
 	uint64_t grace_ms; /* 0: 300000 */
+	bool partial;	   /* a pool could not be read: no reservation is dropped */
 	bool reserve_all;  /* Go writers are about: each entry wants a reservation */
 };
 
