@@ -143,6 +143,7 @@ static void cancel_end(struct http_cancel *cancel)
 /* Milliseconds until the call has lasted too long, at most POLL_MS; 0: it has. */
 static unsigned time_left(const struct call *c, uint64_t start_ns)
 {
+	unsigned idle_ms = c->rq->begin_ms && !c->reply->status ? c->rq->begin_ms : c->rq->idle_ms;
 	uint64_t now = clock_ns(), left = POLL_MS, ms;
 
 	if (c->rq->timeout_ms) {
@@ -150,9 +151,9 @@ static unsigned time_left(const struct call *c, uint64_t start_ns)
 		ms = ms < c->rq->timeout_ms ? c->rq->timeout_ms - ms : 0;
 		left = ms < left ? ms : left;
 	}
-	if (c->rq->idle_ms) {
+	if (idle_ms) {
 		ms = (now - c->last_ns) / 1000000;
-		ms = ms < c->rq->idle_ms ? c->rq->idle_ms - ms : 0;
+		ms = ms < idle_ms ? idle_ms - ms : 0;
 		left = ms < left ? ms : left;
 	}
 	return (unsigned)left;

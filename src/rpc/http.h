@@ -57,6 +57,7 @@ struct http_request {
 	size_t len;
 	unsigned timeout_ms; /* from here to the last byte; 0: none */
 	unsigned idle_ms;    /* without a byte; 0: none */
+	unsigned begin_ms;   /* until the reply begins; 0: idle_ms */
 	size_t max_body;     /* of what is kept in the reply; 0: 16 MiB */
 	bool stream;	     /* runs long: does not count against max_calls */
 	bool once; /* must not be sent a second time, whatever happened to the connection */

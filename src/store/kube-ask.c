@@ -60,7 +60,7 @@ static int try_once(struct kube *k, const struct kube_ask *q, bool refused, unsi
 	const char *headers[HEADERS_MAX + 1];
 	struct http_request rq = {
 		.method = q->method, .target = q->target, .headers = headers, .body = q->body, .len = q->body ? strlen(q->body) : 0,
-		.timeout_ms = q->stream ? 0 : timeout_ms, .idle_ms = q->idle_ms ? q->idle_ms : IDLE_MS, .max_body = KUBE_OBJECT_MAX,
+		.timeout_ms = q->stream ? 0 : timeout_ms, .idle_ms = q->idle_ms ? q->idle_ms : IDLE_MS, .begin_ms = IDLE_MS, .max_body = KUBE_OBJECT_MAX,
 		.stream = q->stream, .once = !q->repeatable, .data = q->data, .begun = q->begun, .arg = q->arg, .cancel = q->cancel,
 	};
 	size_t n = 0;
@@ -111,7 +111,7 @@ int kube_ask(struct kube *k, const struct kube_ask *q, struct http_reply *ret, s
 			http_reply_free(ret);
 			continue;
 		}
-		pause = kube_retry(&(struct kube_try){ .r = r, .sent = ret->sent, .status = ret->status, .retry_after_s = ret->retry_after_s,
+		pause = q->single ? -1 : kube_retry(&(struct kube_try){ .r = r, .sent = ret->sent, .status = ret->status, .retry_after_s = ret->retry_after_s,
 						       .repeatable = q->repeatable, .attempt = attempt, .left_ms = left_ms(end_ns),
 						       .random = kube_random() });
 		if (pause < 0) {
@@ -121,7 +121,8 @@ int kube_ask(struct kube *k, const struct kube_ask *q, struct http_reply *ret, s
 		http_reply_free(ret);
 		http_cancel_sleep(q->cancel, (unsigned)pause);
 	}
-	kube_count(k, q->verb, r == 0, attempt);
+	if (r != -ECANCELED)
+		kube_count(k, q->verb, r == 0, attempt);
 	if (r < 0)
 		http_reply_free(ret);
 	return r;

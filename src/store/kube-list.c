@@ -48,7 +48,7 @@ int kube_list_page(struct kube *k, struct arena *a, const struct kube_ref *ref, 
 	struct page p = { .items.max = KUBE_OBJECT_MAX, .item = item, .arg = arg, .e = e };
 	struct kube_ask q = {
 		.verb = KUBE_LIST, .method = "GET", .ref = ref, .repeatable = true, .timeout_ms = timeout_ms, .data = on_data, .arg = &p,
-		.cancel = cancel,
+		.cancel = cancel, .single = page->single,
 		.target = kube_target(a, ref, arena_printf(a, "limit=%d%s%s%s", PAGE, kube_selectors(a, select), token ? "&continue=" : "",
 							   token ? token : "")),
 	};
@@ -60,6 +60,7 @@ int kube_list_page(struct kube *k, struct arena *a, const struct kube_ref *ref, 
 	if (r == 0)
 		r = doc_parse_json(a, "the list", p.items.rest.s ? p.items.rest.s : "", p.items.rest.len, KUBE_OBJECT_MAX, &v, e);
 	kube_items_free(&p.items);
+	page->retry_after_s = reply.retry_after_s;
 	if (p.ended)
 		return p.ended;
 	if (r < 0)

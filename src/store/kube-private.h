@@ -58,6 +58,7 @@ struct kube_ask {
 	unsigned timeout_ms;	 /* 0: the client's */
 	unsigned idle_ms;	 /* 0: the usual */
 	bool stream;		 /* no end is expected: timeout_ms is for its beginning only */
+	bool single;		 /* one try: the caller pauses and tries again */
 	int (*data)(void *arg, const char *p, size_t n);
 	void (*begun)(void *arg);
 	void *arg;
@@ -121,11 +122,40 @@ void kube_items_free(struct kube_items *s);
  */
 struct kube_page {
 	const char *next, *version; /* in: the page to get (NULL: the first); out: the one after, and the list's resourceVersion */
+	bool single;		    /* in: one try */
+	int retry_after_s;	    /* out, after a failure: what the server said, -1: nothing */
 };
 
 int kube_list_page(struct kube *k, struct arena *a, const struct kube_ref *ref, const struct kube_select *select,
 		   struct kube_page *page, unsigned timeout_ms, struct http_cancel *cancel,
 		   int (*item)(void *arg, yyjson_val *obj), void *arg, struct err *e);
+
+/* What an informer keeps: entries in the order of namespace and name. */
+struct kube_entry {
+	struct informer_object o; /* its strings lie behind it */
+};
+
+struct kube_cache {
+	struct kube_entry **v;
+	size_t n, size;
+};
+
+struct kube_entry *kube_entry_new(const char *ns, const char *name, const char *uid, const char *version, const char *json);
+/* Where the object is, or (*found false) where it belongs. */
+size_t kube_cache_find(const struct kube_cache *c, const char *ns, const char *name, bool *found);
+/* Put @e in; what was there under its name comes back, to be freed, else NULL. */
+struct kube_entry *kube_cache_put(struct kube_cache *c, struct kube_entry *e);
+/* Take the object out; NULL when it is not there. */
+struct kube_entry *kube_cache_take(struct kube_cache *c, const char *ns, const char *name);
+void kube_cache_free(struct kube_cache *c);
+/*
+ * What differs from @was to @is: @event for each object that went, came or has another text, in the order of names; one of the
+ * same name with another uid goes and comes.
+ */
+void kube_cache_diff(const struct kube_cache *was, const struct kube_cache *is,
+		     void (*event)(void *arg, enum informer_event what, const struct informer_object *was,
+				   const struct informer_object *is),
+		     void *arg);
 
 void kube_count(struct kube *k, enum kube_verb verb, bool ok, unsigned retried);
 

@@ -2,7 +2,8 @@
 /*
  * The API server's client by itself, for tests. $KUBECONFIG says which cluster.
  *	kube_driver get REF | list REF [LABELS [FIELDS]] | create REF JSON | update REF JSON | patch TYPE REF JSON
- *	kube_driver delete REF [UID [VERSION]] | raw METHOD PATH [BODY] | counts REF
+ *	kube_driver delete REF [UID [VERSION]] | raw METHOD PATH [BODY]
+ *	kube_driver watch REF [LABELS]    events, one a line; stdin takes "all" (what is kept, then "."), "stale", and its end ends it
  * REF is GROUP/VERSION/PLURAL/NAMESPACE/NAME[/SUB], each of which may be empty. Success prints JSON (list: "NS/NAME" lines, then the
  * version); a failure prints "ENAME: words" and exits with 1. $KVRAIL_TEST_TIMEOUT is a call's time in ms.
  */
@@ -60,6 +61,64 @@ static int list(struct kube *k, int argc, char **argv)
 	return 0;
 }
 
+static void on_event(void *arg, enum informer_event what, const struct informer_object *was, const struct informer_object *is)
+{
+	static const char *const words[] = { "ADDED", "CHANGED", "DELETED" };
+	const struct informer_object *o = is ? is : was;
+
+	printf("%s %s/%s %s\n", words[what], o->namespace, o->name, o->json);
+}
+
+static void on_synced(void *arg)
+{
+	puts("SYNCED");
+}
+
+/* Its data, or the whole of it. */
+static const char *keep_data(void *arg, struct arena *a, yyjson_val *obj)
+{
+	yyjson_val *data = yyjson_obj_get(obj, "data");
+
+	if (yyjson_obj_get(data, "ignore"))
+		return NULL;
+	return data ? doc_to_json(a, data, false) : "{}";
+}
+
+static int watch(struct kube *k, int argc, char **argv)
+{
+	struct informer_spec spec = {
+		.ref = ref_of(argv[2]), .select.labels = argc > 3 ? argv[3] : NULL, .keep = keep_data, .event = on_event, .synced = on_synced,
+	};
+	struct informer *in;
+	char line[64];
+
+	if (informer_start(k, &spec, &in, &err) < 0)
+		return print(err.code, NULL);
+	while (fgets(line, sizeof(line), stdin)) {
+		_cleanup_arena_ struct arena *a = arena_new();
+		struct informer_object *all;
+		struct err why = { 0 };
+		size_t n;
+
+		if (!strcmp(line, "stale\n")) {
+			unsigned s = informer_stale_s(in, &why);
+
+			printf("stale %u %s\n", s, why.msg);
+		} else if (!strcmp(line, "wait\n")) {
+			bool synced = informer_wait(in, 1000, &why);
+
+			printf("wait %d %s\n", synced, why.msg);
+		} else {
+			n = informer_all(in, a, &all);
+			for (size_t i = 0; i < n; i++)
+				printf("%s/%s %s %s\n", all[i].namespace, all[i].name, all[i].version, all[i].json);
+			puts(".");
+		}
+	}
+	informer_stop(in);
+	return 0;
+}
+
 static enum kube_patch patch_type(const char *word)
 {
 	return !strcmp(word, "json") ? KUBE_PATCH_JSON : !strcmp(word, "merge") ? KUBE_PATCH_MERGE :
@@ -87,6 +146,8 @@ static int run(struct kube *k, int argc, char **argv)
 
 	if (!strcmp(what, "list"))
 		return list(k, argc, argv);
+	if (!strcmp(what, "watch"))
+		return watch(k, argc, argv);
 	if (!strcmp(what, "get"))
 		r = kube_get(k, arena, &ref, &v, &err);
 	if (!strcmp(what, "create"))

@@ -307,6 +307,64 @@ static void targets_are_the_api_servers_paths(void **state)
 	assert_string_equal(kube_selectors(a, NULL), "");
 }
 
+static void put(struct kube_cache *c, const char *ns, const char *name, const char *uid, const char *json)
+{
+	free(kube_cache_put(c, kube_entry_new(ns, name, uid, "1", json)));
+}
+
+static void note(void *arg, enum informer_event what, const struct informer_object *was, const struct informer_object *is)
+{
+	char *out = arg;
+
+	sprintf(out + strlen(out), "%c%s%s%s ", "+*-"[what], (is ? is : was)->namespace, *(is ? is : was)->namespace ? "/" : "",
+		(is ? is : was)->name);
+}
+
+static void a_new_list_is_told_by_what_differs(void **state)
+{
+	struct kube_cache was = { 0 }, is = { 0 };
+	char got[256] = "";
+
+	put(&was, "a", "gone", "1", "{}");
+	put(&was, "a", "same", "2", "{}");
+	put(&was, "b", "changed", "3", "{}");
+	put(&was, "b", "reborn", "4", "{}");
+	put(&is, "z", "new", "9", "{}");
+	put(&is, "b", "reborn", "5", "{}");
+	put(&is, "a", "same", "2", "{}");
+	put(&is, "b", "changed", "3", "{\"x\":1}");
+	put(&is, "", "first", "6", "{}");
+	kube_cache_diff(&was, &is, note, got);
+	assert_string_equal(got, "+first -a/gone *b/changed -b/reborn +b/reborn +z/new ");
+	kube_cache_free(&was);
+	kube_cache_free(&is);
+}
+
+static void the_cache_keeps_its_order(void **state)
+{
+	struct kube_cache c = { 0 };
+	struct kube_entry *e;
+	char name[16];
+	bool found;
+
+	for (unsigned i = 0; i < 1000; i++) {
+		snprintf(name, sizeof(name), "n%03u", i * 7 % 500); /* each twice */
+		put(&c, "x", name, "1", "{}");
+	}
+	assert_int_equal(c.n, 500);
+	for (unsigned i = 1; i < c.n; i++)
+		assert_true(strcmp(c.v[i - 1]->o.name, c.v[i]->o.name) < 0);
+	e = kube_cache_take(&c, "x", "n250");
+	assert_string_equal(e->o.name, "n250");
+	free(e);
+	assert_null(kube_cache_take(&c, "x", "n250"));
+	kube_cache_find(&c, "x", "n250", &found);
+	assert_false(found);
+	kube_cache_find(&c, "x", "n499", &found);
+	assert_true(found);
+	kube_cache_free(&c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -322,6 +380,8 @@ int main(void)
 		cmocka_unit_test(a_line_is_bounded_and_its_reader_can_stop),
 		cmocka_unit_test(a_list_is_cut_into_its_items),
 		cmocka_unit_test(what_is_no_list_is_refused),
+		cmocka_unit_test(a_new_list_is_told_by_what_differs),
+		cmocka_unit_test(the_cache_keeps_its_order),
 		cmocka_unit_test(targets_are_the_api_servers_paths),
 	};
 
