@@ -14,6 +14,7 @@
 #ifndef KVRAIL_DEVICE_PAIRING_H
 #define KVRAIL_DEVICE_PAIRING_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/arena.h"
@@ -38,5 +39,8 @@ struct pairing_network {
  */
 int pairing_make(const char *pod, const struct pairing_device *devices, size_t n_devices,
 		 const struct pairing_network *networks, size_t n_networks, int *ret, struct err *e);
+
+/* Order of PCI addresses as numbers; texts that are none come last, as text. */
+int pairing_by_address(const char *x, const char *y);
 
 #endif

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The round over all devices: facts are read without the lock, over a copy of the lists; judgements are written back by id. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "device/allocate.h"
+#include "device/plugin.h"
+
+#define KUBELET_MS 5000
+
+/* One device on the round. */
+struct look {
+	struct resource *resource;
+	const char *pci, *pf_pci, *pf_netdev;
+	bool rdma;
+	struct health_facts facts;
+	const char *problem;
+};
+
+/* A judgement that the host is to be told. */
+struct news {
+	const char *resource, *pci, *reason;
+	bool healthy;
+};
+
+/* The VFs of all resources, lock held. */
+static void copy(struct device_plugin *p, struct arena *a, struct look **ret, size_t *ret_n)
+{
+	for (struct resource *res = p->resources; res; res = res->next)
+		for (size_t i = 0; !res->shares && !res->leaving && i < res->list.n; i++) {
+			const struct device_vf *vf = &res->list.v[i].vf;
+			struct look *l = arena_push(a, ret, ret_n, sizeof(*l));
+
+			*l = (struct look){ .resource = res, .pci = arena_strdup(a, vf->pci), .pf_pci = arena_strdup(a, vf->pf_pci),
+					    .pf_netdev = arena_strdup(a, vf->pf_netdev), .rdma = res->rdma };
+		}
+}
+
+static void holders(struct device_plugin *p, struct arena *a, struct device_holder **ret, size_t *ret_n)
+{
+	*ret = NULL;
+	*ret_n = 0;
+	if (p->o.host.holders)
+		p->o.host.holders(p->o.host.arg, a, ret, ret_n);
+}
+
+const char *device_holder_of(struct device_plugin *p, struct arena *a, const char *pci)
+{
+	struct device_holder *all;
+	size_t n;
+
+	holders(p, a, &all, &n);
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(all[i].pci, pci))
+			return arena_printf(a, "%s/%s", all[i].namespace, all[i].name);
+	return NULL;
+}
+
+static void ask(struct device_plugin *p)
+{
+	struct arena *a = arena_new();
+	struct podres_pod *pods;
+	size_t n;
+
+	arena_free(p->given_arena);
+	p->given_arena = NULL;
+	p->given = NULL;
+	p->n_given = 0;
+	if (podres_list(p->pod_resources, KUBELET_MS, a, &pods, &n, NULL) < 0) {
+		arena_free(a);
+		return;
+	}
+	p->given_arena = a;
+	p->given = pods;
+	p->n_given = n;
+}
+
+/* Whether the kubelet gave the VF to a pod. */
+static bool is_given(const struct device_plugin *p, const char *resource, const char *pci)
+{
+	for (size_t i = 0; i < p->n_given; i++)
+		for (size_t j = 0; j < p->given[i].n; j++)
+			if (!strcmp(p->given[i].devices[j].id, pci) && !strcmp(p->given[i].devices[j].resource, resource))
+				return true;
+	return false;
+}
+
+/*
+ * Who holds what, and which of it the kubelet has no record of. It is asked after the host was, as a pod is given its VF before it
+ * holds it, and the host again after that, as a pod may have gone meanwhile.
+ */
+static void find_held(struct device_plugin *p, struct arena *a, struct look *all, size_t n, bool ask_kubelet)
+{
+	struct device_holder *held;
+	size_t n_held, strangers = 0;
+
+	holders(p, a, &held, &n_held);
+	for (size_t i = 0; i < n; i++)
+		for (size_t j = 0; j < n_held && !all[i].facts.held; j++)
+			if (!strcmp(held[j].pci, all[i].pci)) {
+				all[i].facts.held = true;
+				strangers += !p->given_arena || !is_given(p, all[i].resource->full, all[i].pci);
+			}
+	if (strangers || (ask_kubelet && n_held))
+		ask(p);
+	if (!strangers || !p->given_arena)
+		return;
+	holders(p, a, &held, &n_held);
+	for (size_t i = 0; i < n; i++)
+		for (size_t j = 0; j < n_held && all[i].facts.held; j++)
+			if (!strcmp(held[j].pci, all[i].pci) && !is_given(p, all[i].resource->full, all[i].pci))
+				all[i].facts.stranger = arena_printf(a, "%s/%s", held[j].namespace, held[j].name);
+}
+
+static void judge(struct device_plugin *p, struct arena *a, struct look *all, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct health_facts *same = i && !strcmp(all[i].pf_pci, all[i - 1].pf_pci) ? &all[i - 1].facts : NULL;
+
+		health_read(p->o.root, a, all[i].pci, all[i].pf_pci, all[i].pf_netdev, same, &all[i].facts);
+		all[i].problem = health_problem(a, &all[i].facts, all[i].rdma);
+	}
+}
+
+static struct device *device_of(const struct look *l)
+{
+	struct device_list *list = &l->resource->list;
+
+	for (size_t i = 0; i < list->n; i++)
+		if (!strcmp(list->v[i].vf.pci, l->pci))
+			return &list->v[i];
+	return NULL;
+}
+
+static void set_reason(struct device *d, const char *reason)
+{
+	free(d->reason);
+	d->reason = reason ? strdup(reason) : NULL;
+}
+
+/* One judgement into its device, lock held. */
+static void apply(struct device_plugin *p, const struct look *l, uint64_t now, uint64_t *wait, struct arena *a, struct news **news,
+		  size_t *n_news)
+{
+	struct device *d = device_of(l);
+	bool first, changed;
+	uint64_t left;
+
+	if (!d)
+		return; /* taken out meanwhile */
+	first = !d->health.known;
+	/* gone from the bus, or not ours to give: the kubelet must not choose it for another second */
+	changed = health_step(&d->health, !l->problem, !l->facts.present || l->facts.stranger, now, (uint64_t)p->o.hold_ms * 1000000u, &left);
+	d->held = l->facts.held;
+	set_reason(d, d->health.healthy ? NULL : l->problem);
+	if (left && (!*wait || left < *wait))
+		*wait = left;
+	if (changed && !(first && d->health.healthy))
+		*(struct news *)arena_push(a, news, n_news, sizeof(**news)) =
+			(struct news){ l->resource->full, l->pci, l->problem ? l->problem : "", d->health.healthy };
+}
+
+void device_look(struct device_plugin *p, bool ask_kubelet, uint64_t *ret_wait_ns)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	struct look *all = NULL;
+	struct news *news = NULL;
+	size_t n = 0, n_news = 0;
+
+	pthread_mutex_lock(&p->lock);
+	copy(p, a, &all, &n);
+	pthread_mutex_unlock(&p->lock);
+	find_held(p, a, all, n, ask_kubelet);
+	judge(p, a, all, n);
+	*ret_wait_ns = 0;
+	pthread_mutex_lock(&p->lock);
+	for (size_t i = 0; i < n; i++)
+		apply(p, &all[i], clock_ns(), ret_wait_ns, a, &news, &n_news);
+	for (struct resource *res = p->resources; res; res = res->next) {
+		bool known = true;
+
+		for (size_t i = 0; i < res->list.n; i++)
+			known &= res->list.v[i].health.known;
+		if (!known)
+			continue; /* put in meanwhile: the next round, which comes at once */
+		device_push(res);
+		res->judged = true;
+	}
+	pthread_mutex_unlock(&p->lock);
+	for (size_t i = 0; p->o.host.health && i < n_news; i++)
+		p->o.host.health(p->o.host.arg, news[i].resource, news[i].pci, news[i].healthy, news[i].reason);
+}
+
+void device_clean_info(struct device_plugin *p, const struct resource *res)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	struct device_holder *held;
+	const char **keep = NULL;
+	size_t n_held, n = 0;
+
+	holders(p, a, &held, &n_held);
+	if (!p->given_arena)
+		ask(p);
+	for (size_t i = 0; i < n_held; i++)
+		*(const char **)arena_push(a, &keep, &n, sizeof(*keep)) = held[i].pci;
+	for (size_t i = 0; i < p->n_given; i++)
+		for (size_t j = 0; j < p->given[i].n; j++)
+			if (!strcmp(p->given[i].devices[j].resource, res->full))
+				*(const char **)arena_push(a, &keep, &n, sizeof(*keep)) = p->given[i].devices[j].id;
+	allocate_clean_info(p->info_dir, res->prefix, res->name, keep, n);
+}
