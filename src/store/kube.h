@@ -180,6 +180,7 @@ struct kube_events;
 
 int kube_events_start(struct kube *k, const char *component, const char *node, struct kube_events **ret, struct err *e);
 struct kube_events *kube_events_stop(struct kube_events *ev);
+uint64_t kube_events_dropped(struct kube_events *ev);
 void kube_event(struct kube_events *ev, const struct kube_event_about *about, bool warning, const char *reason,
 		const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 

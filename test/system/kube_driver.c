@@ -4,6 +4,9 @@
  *	kube_driver get REF | list REF [LABELS [FIELDS]] | create REF JSON | update REF JSON | patch TYPE REF JSON
  *	kube_driver delete REF [UID [VERSION]] | raw METHOD PATH [BODY]
  *	kube_driver watch REF [LABELS]    events, one a line; stdin takes "all" (what is kept, then "."), "stale", and its end ends it
+ *	kube_driver elect NS/NAME ID [DURATION RENEW RETRY]   "started", "stopped", until stdin ends
+ *	kube_driver lock NS/NAME ID MS [DURATION RENEW RETRY] "locked" or the failure; given back when stdin ends
+ *	kube_driver events NS/POD UID COUNT MESSAGE...        each message COUNT times
  * REF is GROUP/VERSION/PLURAL/NAMESPACE/NAME[/SUB], each of which may be empty. Success prints JSON (list: "NS/NAME" lines, then the
  * version); a failure prints "ENAME: words" and exits with 1. $KVRAIL_TEST_TIMEOUT is a call's time in ms.
  */
@@ -119,6 +122,63 @@ static int watch(struct kube *k, int argc, char **argv)
 	return 0;
 }
 
+static void on_started(void *arg)
+{
+	puts("started");
+}
+
+static void on_stopped(void *arg)
+{
+	puts("stopped");
+}
+
+static unsigned number(int argc, char **argv, int i)
+{
+	return i < argc ? (unsigned)atoi(argv[i]) : 0;
+}
+
+static int elect(struct kube *k, int argc, char **argv)
+{
+	bool lock = !strcmp(argv[1], "lock");
+	int at = lock ? 5 : 4;
+	char *slash = strchr(argv[2], '/'), c;
+	struct election_options o = {
+		.namespace = arena_strndup(arena, argv[2], (size_t)(slash - argv[2])), .name = slash + 1, .identity = argv[3],
+		.duration_ms = number(argc, argv, at), .renew_ms = number(argc, argv, at + 1), .retry_ms = number(argc, argv, at + 2),
+		.release = true, .started = on_started, .stopped = on_stopped,
+	};
+	struct election *el;
+	int r = lock ? election_acquire(k, &o, number(argc, argv, 4), &el, &err) : election_start(k, &o, &el, &err);
+
+	if (r < 0)
+		return print(r, NULL);
+	if (lock)
+		puts("locked");
+	while (read(STDIN_FILENO, &c, 1) > 0)
+		printf("leader %d\n", election_is_leader(el));
+	election_stop(el);
+	return 0;
+}
+
+static int events(struct kube *k, int argc, char **argv)
+{
+	char *slash = strchr(argv[2], '/');
+	struct kube_event_about about = { "v1", "Pod", arena_strndup(arena, argv[2], (size_t)(slash - argv[2])), slash + 1, argv[3] };
+	struct kube_events *ev;
+	char c;
+
+	if (kube_events_start(k, "kvrail-test", "node1", &ev, &err) < 0)
+		return print(err.code, NULL);
+	for (int i = 5; i < argc; i++)
+		for (unsigned n = number(argc, argv, 4); n; n--)
+			kube_event(ev, &about, i % 2, "Tested", "%s", argv[i]);
+	while (read(STDIN_FILENO, &c, 1) > 0)
+		;
+	printf("dropped %llu\n", (unsigned long long)kube_events_dropped(ev));
+	kube_events_stop(ev);
+	return 0;
+}
+
 static enum kube_patch patch_type(const char *word)
 {
 	return !strcmp(word, "json") ? KUBE_PATCH_JSON : !strcmp(word, "merge") ? KUBE_PATCH_MERGE :
@@ -143,6 +203,11 @@ static int run(struct kube *k, int argc, char **argv)
 	struct kube_ref ref = ref_of(argv[!strcmp(what, "patch") ? 3 : 2]);
 	yyjson_val *v = NULL;
 	int r = -EINVAL;
+
+	if (!strcmp(what, "elect") || !strcmp(what, "lock"))
+		return elect(k, argc, argv);
+	if (!strcmp(what, "events"))
+		return events(k, argc, argv);
 
 	if (!strcmp(what, "list"))
 		return list(k, argc, argv);
