@@ -161,16 +161,17 @@ class Authority:
 
 class ControlPlane:
     def __init__(self, scheduling=False, service_accounts=None, nodes=("node1", "node2"), api_server_arguments=(),
-                 name="plane"):
+                 egress=None, name="plane"):
         """@service_accounts  whether a pod needs its ServiceAccount to exist; default: as @scheduling
         @nodes               the nodes that get a kubeconfig of their own: kubeconfig("node:NAME")
+        @egress              text of an EgressSelectorConfiguration: how the API server reaches nodes and services
         @name                a prefix of the log files under build/cluster/logs"""
         problem = missing(PROGRAMS + SCHEDULING if scheduling else PROGRAMS)
         if problem:
             raise ClusterError(problem)
         self.bin, self.scheduling, self.nodes, self.name = assets(), scheduling, list(nodes), name
         self.service_accounts = scheduling if service_accounts is None else service_accounts
-        self.api_server_arguments = list(api_server_arguments)
+        self.api_server_arguments, self.egress = list(api_server_arguments), egress
         self.dir = None
         self.daemons = []
 
@@ -212,6 +213,8 @@ class ControlPlane:
             "127.0.0.1", GUESTS_HOST, SERVICE_HOST, "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"])
         Authority._openssl("genrsa", "-out", pki / "accounts.key", "2048")
         (self.dir / "audit.yaml").write_text(AUDIT_POLICY)
+        if self.egress:
+            (self.dir / "egress.yaml").write_text(self.egress)
         self.audit_log = self.dir / "audit.log"
         self.api_server = self._daemon(
             "kube-apiserver", f"--etcd-servers=http://127.0.0.1:{client}", "--bind-address=127.0.0.1",
@@ -221,7 +224,8 @@ class ControlPlane:
             f"--service-account-issuer={ISSUER}", f"--service-account-key-file={pki}/accounts.key",
             f"--service-account-signing-key-file={pki}/accounts.key", "--endpoint-reconciler-type=none",
             f"--audit-policy-file={self.dir}/audit.yaml", f"--audit-log-path={self.audit_log}",
-            "--shutdown-delay-duration=0s", "--profiling=false",
+            "--shutdown-delay-duration=0s", "--profiling=false", "--kubelet-preferred-address-types=InternalIP",
+            *([f"--egress-selector-config-file={self.dir}/egress.yaml"] if self.egress else []),
             *([] if self.service_accounts else ["--disable-admission-plugins=ServiceAccount"]), *self.api_server_arguments)
         return self.wait_ready(must=False)
 

@@ -20,6 +20,7 @@ import signal
 import time
 import urllib.parse
 
+import egress
 import images
 import registry
 from control import GUESTS_HOST, LOGS, SCHEDULING, PROGRAMS, SERVICE_HOST, TREE, ApiError, ClusterError, ControlPlane
@@ -94,6 +95,7 @@ class Node:
         if r.rc:
             raise ClusterError(f"{self.name}: {r.out}{r.err}")
         self.put("/etc/kubernetes/kubelet.kubeconfig", plane.kubeconfig(f"node:{self.name}", GUESTS_HOST).read_bytes(), 0o600)
+        self.begin("forward", ["/usr/bin/python3", HERE / "forward.py", f"10.0.2.{10 + self.number}", "1080"])
         self.begin("containerd", [HERE / "node", "containerd"])
         self.begin("kubelet", [HERE / "node", "kubelet"])
         self.begin("gpu-plugin", ["/usr/bin/python3", HERE / "gpu-plugin.py", str(self.cluster.gpus)])
@@ -164,7 +166,9 @@ class Cluster:
             raise ClusterError(why)
         self.gpus, self.name = gpus, name
         names = [f"node{n + 1}" for n in range(nodes)]
-        self.plane = ControlPlane(**{"scheduling": True, "nodes": names, "name": name, **(control_plane or {})})
+        self.egress = egress.Egress()
+        self.plane = self.egress.plane = ControlPlane(**{"scheduling": True, "nodes": names, "name": name,
+                                                         "egress": self.egress.configuration(), **(control_plane or {})})
         self.registry = registry.Registry()
         self.lab = lab_guest.Lab(nodes=nodes, memory=memory, disk=DISK, name=name, qemu_arguments=self._qemu_arguments)
         self.nodes = []
@@ -177,7 +181,10 @@ class Cluster:
         else:
             link = (f"stream,id=node,server={'on' if n == 1 else 'off'},addr.type=unix,addr.path={self.lab.dir}/nodes"
                     + ("" if n == 1 else ",reconnect-ms=200"))
-        return ["-netdev", "user,id=host,ipv6=off", "-device", f"virtio-net-pci,netdev=host,mac=52:54:00:4c:00:{n:02x}",
+        (port,) = control.free_ports(1)
+        self.egress.forwarders[f"192.168.50.{n}"] = port
+        forward = f"hostfwd=tcp:127.0.0.1:{port}-10.0.2.{10 + n}:1080"
+        return ["-netdev", f"user,id=host,ipv6=off,{forward}", "-device", f"virtio-net-pci,netdev=host,mac=52:54:00:4c:00:{n:02x}",
                 "-netdev", link, "-device", f"virtio-net-pci,netdev=node,mac=52:54:00:4d:00:{n:02x}"]
 
     # -- life ------------------------------------------------------------------------------------------------------
@@ -204,6 +211,7 @@ class Cluster:
         self.keep_logs()
         self.lab.stop()
         self.plane.stop()
+        self.egress.stop()
         if hasattr(self.registry, "server"):
             self.registry.stop()
 

@@ -5,7 +5,7 @@ import concurrent.futures
 import images
 
 
-def shell_pod(name, node, command="sleep 100000", **spec):
+def shell_pod(name, node, command="echo hello; sleep 100000", **spec):
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"}, "spec": {
         "nodeName": node, "terminationGracePeriodSeconds": 0, "containers": [{
             "name": "main", "image": "busybox", "command": ["sh", "-c", command]}], **spec}}
@@ -21,7 +21,7 @@ def test_nodes_are_ready_with_ports_and_gpus(cluster):
         assert n.sh("ls -d /sys/class/net/p0 /sys/class/net/p1")
 
 
-def test_pods_on_two_nodes_reach_each_other_and_the_api_server(cluster):
+def test_pods_on_two_nodes_reach_each_other_and_the_api_server_and_it_reaches_them(cluster):
     names = {"near": "node1", "far": "node2"}
     for name, node in names.items():
         cluster.plane.apply(shell_pod(name, node))
@@ -32,6 +32,8 @@ def test_pods_on_two_nodes_reach_each_other_and_the_api_server(cluster):
     near = cluster.nodes[0].container("default", "near", "main")
     near.sh(f"ping -c 1 -W 5 {addresses[1]}")
     near.sh("nc 10.96.0.1 443 </dev/null")
+    assert cluster.plane.kubectl("exec", "far", "--", "sh", "-c", "echo in $(hostname)") == "in far\n"
+    assert cluster.plane.kubectl("logs", "near") == "hello\n"
     for name in names:
         cluster.delete_pod("default", name)
 
