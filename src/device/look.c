@@ -12,6 +12,7 @@
 struct look {
 	struct resource *resource;
 	const char *pci, *pf_pci, *pf_netdev;
+	size_t at; /* in the resource's list, when it was copied */
 	bool rdma;
 	struct health_facts facts;
 	const char *problem;
@@ -32,7 +33,7 @@ static void copy(struct device_plugin *p, struct arena *a, struct look **ret, si
 			struct look *l = arena_push(a, ret, ret_n, sizeof(*l));
 
 			*l = (struct look){ .resource = res, .pci = arena_strdup(a, vf->pci), .pf_pci = arena_strdup(a, vf->pf_pci),
-					    .pf_netdev = arena_strdup(a, vf->pf_netdev), .rdma = res->rdma };
+					    .pf_netdev = arena_strdup(a, vf->pf_netdev), .at = i, .rdma = res->rdma };
 		}
 }
 
@@ -126,6 +127,8 @@ static struct device *device_of(const struct look *l)
 {
 	struct device_list *list = &l->resource->list;
 
+	if (l->at < list->n && !strcmp(list->v[l->at].vf.pci, l->pci))
+		return &list->v[l->at];
 	for (size_t i = 0; i < list->n; i++)
 		if (!strcmp(list->v[i].vf.pci, l->pci))
 			return &list->v[i];

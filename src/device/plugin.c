@@ -241,17 +241,21 @@ static struct device_list list_of(const struct device_plugin *p, const struct de
 	return l;
 }
 
-/* What is known of devices that stay, stays. */
+/* What is known of devices that stay, stays. Both lists have the same order: each is looked for behind the one before. */
 static void carry_over(struct device_list *to, struct device_list *from)
 {
+	size_t next = 0;
+
 	for (size_t i = 0; i < to->n; i++)
-		for (size_t j = 0; j < from->n; j++) {
-			if (strcmp(to->v[i].vf.pci, from->v[j].vf.pci))
+		for (size_t k = 0; k < from->n; k++) {
+			struct device *old = &from->v[(next + k) % from->n];
+
+			if (strcmp(to->v[i].vf.pci, old->vf.pci))
 				continue;
-			to->v[i].health = from->v[j].health;
-			to->v[i].held = from->v[j].held;
-			to->v[i].reason = from->v[j].reason;
-			from->v[j].reason = NULL;
+			to->v[i].health = old->health;
+			to->v[i].held = old->held;
+			to->v[i].reason = TAKE_PTR(old->reason);
+			next = (next + k + 1) % from->n;
 			break;
 		}
 }
