@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Objects as JSON text under (kind, namespace, name). */
+/* Objects as JSON text under (kind, namespace, name): the calls, and what they are for the local home. */
 #include "store/db.h"
 
 static sqlite3_stmt *bind_key(struct store *s, enum db_sql which, const char *kind, const char *ns,
@@ -42,7 +42,7 @@ static int change(struct store *s, const struct store_object *o)
 	return sqlite3_changes(s->db) > 0;
 }
 
-int store_apply(struct store *s, const struct store_object *changes, size_t n, struct err *e)
+static int local_apply(struct store *s, const struct store_object *changes, size_t n, struct err *e)
 {
 	_cleanup_unlock_ struct store *locked = db_lock(s);
 	int r = db_exec(s, SQL_SAVEPOINT), changed = 0;
@@ -67,27 +67,7 @@ int store_apply(struct store *s, const struct store_object *changes, size_t n, s
 	return changed;
 }
 
-int store_put(struct store *s, const char *kind, const char *ns, const char *name, const char *json,
-	      struct err *e)
-{
-	struct store_object o = { .kind = kind, .namespace = ns, .name = name, .json = json };
-	int r = store_apply(s, &o, 1, e);
-
-	return r < 0 ? r : 0;
-}
-
-int store_delete(struct store *s, const char *kind, const char *ns, const char *name, struct err *e)
-{
-	struct store_object o = { .kind = kind, .namespace = ns, .name = name };
-	int r = store_apply(s, &o, 1, e);
-
-	if (r == 0)
-		return err_set(e, -ENOENT, "there is no %s %s%s%s", kind, ns ? ns : "",
-			       ns && *ns ? "/" : "", name);
-	return r < 0 ? r : 0;
-}
-
-int store_get(struct store *s, struct arena *a, const char *kind, const char *ns, const char *name,
+static int local_get(struct store *s, struct arena *a, const char *kind, const char *ns, const char *name,
 	      struct store_object *ret, struct err *e)
 {
 	_cleanup_unlock_ struct store *locked = db_lock(s);
@@ -103,7 +83,7 @@ int store_get(struct store *s, struct arena *a, const char *kind, const char *ns
 	return 0;
 }
 
-int store_list(struct store *s, struct arena *a, const char *kind, const char *ns, struct store_object **ret,
+static int local_list(struct store *s, struct arena *a, const char *kind, const char *ns, struct store_object **ret,
 	       size_t *ret_n, struct err *e)
 {
 	_cleanup_unlock_ struct store *locked = db_lock(s);
@@ -123,4 +103,43 @@ int store_list(struct store *s, struct arena *a, const char *kind, const char *n
 	*ret = objects;
 	*ret_n = n;
 	return 0;
+}
+
+const struct store_ops store_local_ops = { .apply = local_apply, .get = local_get, .list = local_list };
+
+int store_apply(struct store *s, const struct store_object *changes, size_t n, struct err *e)
+{
+	return s->ops->apply(s, changes, n, e);
+}
+
+int store_get(struct store *s, struct arena *a, const char *kind, const char *ns, const char *name, struct store_object *ret,
+	      struct err *e)
+{
+	return s->ops->get(s, a, kind, ns, name, ret, e);
+}
+
+int store_list(struct store *s, struct arena *a, const char *kind, const char *ns, struct store_object **ret, size_t *ret_n,
+	       struct err *e)
+{
+	return s->ops->list(s, a, kind, ns, ret, ret_n, e);
+}
+
+int store_put(struct store *s, const char *kind, const char *ns, const char *name, const char *json,
+	      struct err *e)
+{
+	struct store_object o = { .kind = kind, .namespace = ns, .name = name, .json = json };
+	int r = store_apply(s, &o, 1, e);
+
+	return r < 0 ? r : 0;
+}
+
+int store_delete(struct store *s, const char *kind, const char *ns, const char *name, struct err *e)
+{
+	struct store_object o = { .kind = kind, .namespace = ns, .name = name };
+	int r = store_apply(s, &o, 1, e);
+
+	if (r == 0)
+		return err_set(e, -ENOENT, "there is no %s %s%s%s", kind, ns ? ns : "",
+			       ns && *ns ? "/" : "", name);
+	return r < 0 ? r : 0;
 }
