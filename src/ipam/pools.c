@@ -1,0 +1,645 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "base/log.h"
+#include "ipam/given.h"
+#include "ipam/reconcile.h"
+#include "ipam/writer.h"
+#include "store/ip.h"
+
+#define READY_ADD_MS 10000
+#define READY_DEL_MS 2000
+#define RESERVE_TRIES 64 /* addresses that others turn out to have */
+
+static struct kube_ref reservation_ref(const struct pools *ps, const char *name)
+{
+	return (struct kube_ref){ IPAM_GROUP, IPAM_VERSION, IPAM_RESERVATIONS, ps->namespace, name, NULL };
+}
+
+/* ---- what informers tell ---- */
+
+void ranges_drop(struct pools *ps, const char *name)
+{
+	for (size_t i = 0; i < ps->n_ranges; i++) {
+		if (strcmp(ps->ranges[i].name, name))
+			continue;
+		free(ps->ranges[i].name);
+		free(ps->ranges[i].domain);
+		ps->ranges[i] = ps->ranges[--ps->n_ranges];
+		return;
+	}
+}
+
+void ranges_put(struct pools *ps, const struct ipam_pool *pool)
+{
+	struct range_of *r;
+
+	ranges_drop(ps, pool->name);
+	r = realloc(ps->ranges, (ps->n_ranges + 1) * sizeof(*r));
+	if (!r)
+		abort();
+	ps->ranges = r;
+	r[ps->n_ranges] = (struct range_of){ strdup(pool->name), strdup(pool->domain), pool->net };
+	if (!r[ps->n_ranges].name || !r[ps->n_ranges].domain)
+		abort();
+	ps->n_ranges++;
+}
+
+static void pool_event(void *arg, enum informer_event what, const struct informer_object *was, const struct informer_object *is)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	struct pools *ps = arg;
+	struct ipam_pool pool;
+	yyjson_val *obj;
+	struct err e;
+
+	if (what == INFORMER_DELETED) {
+		pthread_mutex_lock(&ps->lock);
+		ranges_drop(ps, was->name);
+		pthread_mutex_unlock(&ps->lock);
+		return;
+	}
+	/* where a pool is does not change while it has its UID */
+	if (what == INFORMER_CHANGED && was->uid && is->uid && !strcmp(was->uid, is->uid))
+		return;
+	if (doc_parse_json(a, "IPPool", is->json, strlen(is->json), DOC_SIZE_MAX, &obj, &e) < 0 ||
+	    ipam_pool_decode(a, obj, &pool, &e) < 0) {
+		log_warn("%s", e.msg);
+		return;
+	}
+	pthread_mutex_lock(&ps->lock);
+	ranges_put(ps, &pool);
+	pthread_mutex_unlock(&ps->lock);
+}
+
+/* Whereabouts' Lease: a Go writer is or was here. */
+static void lease_event(void *arg, enum informer_event what, const struct informer_object *was, const struct informer_object *is)
+{
+	struct pools *ps = arg;
+	bool first;
+
+	if (what == INFORMER_DELETED)
+		return;
+	pthread_mutex_lock(&ps->lock);
+	first = !ps->go_writers;
+	ps->go_writers = true;
+	pthread_mutex_unlock(&ps->lock);
+	if (first)
+		log_info("whereabouts gives out addresses in namespace %s too: each address gets a reservation", ps->namespace);
+}
+
+static const char *keep_nothing(void *arg, struct arena *a, yyjson_val *obj)
+{
+	return "{}";
+}
+
+static const char *keep_reservation(void *arg, struct arena *a, yyjson_val *obj)
+{
+	struct ipam_reservation r;
+	yyjson_mut_doc *doc = doc_new(a);
+	yyjson_mut_val *o = yyjson_mut_obj(doc);
+
+	if (ipam_reservation_decode(a, obj, &r, NULL) < 0)
+		return NULL;
+	yyjson_mut_obj_add_str(doc, o, "podref", r.podref);
+	yyjson_mut_obj_add_str(doc, o, "ifname", r.ifname);
+	return doc_mut_to_json(a, o, false);
+}
+
+/* As the informer has it. */
+static bool find_reservation(struct pools *ps, struct arena *a, const char *name, struct ipam_reservation *ret)
+{
+	struct informer_object is;
+	yyjson_val *v;
+
+	if (informer_get(ps->reservations, a, ps->namespace, name, &is) < 0 ||
+	    doc_parse_json(a, "reservation", is.json, strlen(is.json), DOC_SIZE_MAX, &v, NULL) < 0)
+		return false;
+	*ret = (struct ipam_reservation){ name, is.uid, doc_str(v, "podref"), doc_str(v, "ifname") };
+	return ret->podref && ret->ifname;
+}
+
+bool reservation_is_foreign(void *arg, const char *network_name, const struct store_ip *ip, const char *podref)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	struct ipam_reservation r;
+
+	return find_reservation(arg, a, ipam_reservation_name(a, network_name, ip), &r) && strcmp(r.podref, podref);
+}
+
+/* ---- reservations ---- */
+
+/* Ask the server for it; -ENOENT. */
+static int get_reservation(struct pools *ps, struct arena *a, const char *name, struct ipam_reservation *ret, struct err *e)
+{
+	struct kube_ref ref = reservation_ref(ps, name);
+	yyjson_val *obj;
+	int r = kube_get(ps->k, a, &ref, &obj, e);
+
+	return r < 0 ? r : ipam_reservation_decode(a, obj, ret, e);
+}
+
+/* 0: it is the pod's. -EBUSY: another pod's. */
+static int reserve(struct pools *ps, const char *podref, const struct ipam_want *w, struct err *e)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	const char *name = ipam_reservation_name(a, w->conf->network_name, &w->ip);
+	struct kube_ref ref = reservation_ref(ps, NULL);
+	struct ipam_reservation is;
+	int r = 0;
+
+	if (find_reservation(ps, a, name, &is))
+		return strcmp(is.podref, podref) ? -EBUSY : 0;
+	for (int i = 0; i < 3; i++) {
+		r = kube_create(ps->k, a, &ref, ipam_reservation_json(a, name, podref, w->ifname), NULL, e);
+		if (r == 0) {
+			pthread_mutex_lock(&ps->lock);
+			ps->stats.reservations++;
+			pthread_mutex_unlock(&ps->lock);
+		}
+		if (r != -EEXIST)
+			break;
+		r = get_reservation(ps, a, name, &is, e);
+		if (r == 0)
+			return strcmp(is.podref, podref) ? -EBUSY : 0;
+		if (r != -ENOENT)
+			break;
+	}
+	return r < 0 ? err_wrap(e, r, "reserving %s for pod %s", name, podref) : 0;
+}
+
+/* Take away the reservation under @network_name if it is that of @entry. */
+static int unreserve_one(struct pools *ps, const char *network_name, const struct ipam_entry *entry, bool ask, struct err *e)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	const char *name = ipam_reservation_name(a, network_name, &entry->ip);
+	struct kube_ref ref = reservation_ref(ps, name);
+	struct ipam_reservation is;
+	int r = 0;
+
+	if (!find_reservation(ps, a, name, &is))
+		r = ask ? get_reservation(ps, a, name, &is, e) : -ENOENT;
+	if (r == 0 && !strcmp(is.podref, entry->podref) && (!*is.ifname || !strcmp(is.ifname, entry->ifname)))
+		r = kube_delete(ps->k, &ref, is.uid, NULL, -1, e);
+	/* -ESTALE: another one by now */
+	return r == -ENOENT || r == -ESTALE ? 0 : r;
+}
+
+/* A pool of a node's slice has the node's name behind the network's. */
+static int unreserve(struct pool *p, const struct ipam_entry *entry, struct err *e)
+{
+	struct pools *ps = p->pools;
+	size_t len = strlen(p->domain), tail = strlen(ps->node);
+	_cleanup_arena_ struct arena *a = arena_new();
+	bool ask;
+	int r;
+
+	pthread_mutex_lock(&ps->lock);
+	ask = p->reserves;
+	pthread_mutex_unlock(&ps->lock);
+	r = unreserve_one(ps, p->domain, entry, ask, e);
+	if (r == 0 && !strcmp(p->domain, ps->node))
+		r = unreserve_one(ps, "", entry, ask, e);
+	else if (r == 0 && len > tail + 1 && p->domain[len - tail - 1] == '-' && !strcmp(p->domain + len - tail, ps->node))
+		r = unreserve_one(ps, arena_strndup(a, p->domain, len - tail - 1), entry, ask, e);
+	return r;
+}
+
+/* ---- DEL ---- */
+
+/* Reservations first, then entries: an entry never goes before its reservation. */
+static int release_from(struct pool *p, struct arena *a, const char *container, const char *const *ifnames, size_t n, struct err *e)
+{
+	struct ipam_job job = { .kind = IPAM_FIND, .a = a, .container = container, .ifnames = ifnames, .n_ifnames = n };
+	struct item find = { .job = &job }, del = { .job = &job };
+	int r = 0;
+
+	pool_serve(p, &find);
+	for (size_t i = 0; i < job.n_held && r == 0 && job.result == 0; i++)
+		r = unreserve(p, &job.held[i], e);
+	if (r < 0)
+		return err_wrap(e, r, "IPPool %s", p->name);
+	if (job.result == 0 && job.n_held) {
+		job.kind = IPAM_DEL;
+		pool_serve(p, &del);
+	}
+	if (job.result < 0) {
+		if (e)
+			*e = job.err;
+		return err_wrap(e, job.result, "giving back addresses of container %s to IPPool %s", container, p->name);
+	}
+	return 0;
+}
+
+/* Pools in which the container may hold something. */
+struct candidates {
+	struct pools *ps;
+	struct arena *a;
+	const char *container;
+	struct pool **v;
+	size_t n;
+};
+
+static void candidate(struct candidates *c, struct pool *p)
+{
+	for (size_t i = 0; i < c->n; i++)
+		if (c->v[i] == p)
+			return;
+	*(struct pool **)arena_push(c->a, &c->v, &c->n, sizeof(*c->v)) = p;
+}
+
+static int look_into(void *arg, yyjson_val *obj)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	struct candidates *c = arg;
+	struct ipam_pool pool;
+	struct pool *p;
+
+	if (ipam_pool_decode(a, obj, &pool, NULL) < 0)
+		return 0;
+	for (size_t i = 0; i < pool.n; i++) {
+		if (strcmp(pool.entries[i].id, c->container))
+			continue;
+		p = pool_of(c->ps, pool.name, pool.range);
+		candidate(c, p);
+		/* the informer does not know yet */
+		pthread_mutex_lock(&c->ps->lock);
+		p->distrust = true;
+		pthread_mutex_unlock(&c->ps->lock);
+		break;
+	}
+	return 0;
+}
+
+/* The pools that this process gives out of, and those that name the container. */
+static int find_candidates(struct candidates *c, struct err *e)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	struct pools *ps = c->ps;
+	struct informer_object *all;
+	struct kube_ref ref = { IPAM_GROUP, IPAM_VERSION, IPAM_POOLS, ps->namespace, NULL, NULL };
+	size_t n;
+
+	pthread_mutex_lock(&ps->lock);
+	for (struct pool *p = ps->all; p; p = p->next)
+		candidate(c, p);
+	pthread_mutex_unlock(&ps->lock);
+	if (informer_stale_s(ps->pools, NULL))
+		return kube_list(ps->k, a, &ref, NULL, look_into, c, NULL, e);
+	n = informer_all(ps->pools, a, &all);
+	for (size_t i = 0; i < n; i++) {
+		struct ipam_pool pool;
+		yyjson_val *obj;
+
+		if (strstr(all[i].json, c->container) &&
+		    doc_parse_json(a, "IPPool", all[i].json, strlen(all[i].json), DOC_SIZE_MAX, &obj, NULL) == 0 &&
+		    ipam_pool_decode(a, obj, &pool, NULL) == 0)
+			candidate(c, pool_of(ps, pool.name, pool.range));
+	}
+	return 0;
+}
+
+/* ---- Whereabouts' Lease, for those who want it ---- */
+
+static int lock_lease(struct pools *ps, struct election **ret, struct err *e)
+{
+	struct election_options o = { .namespace = ps->namespace, .name = "whereabouts", .identity = ps->node, .duration_ms = 1500,
+				      .renew_ms = 1000, .retry_ms = 500, .release = true };
+	int r;
+
+	*ret = NULL;
+	if (!ps->options.lease)
+		return 0;
+	pthread_mutex_lock(&ps->lease_lock);
+	r = election_acquire(ps->k, &o, ps->options.timeout_ms ? ps->options.timeout_ms : 30000, ret, e);
+	if (r < 0)
+		pthread_mutex_unlock(&ps->lease_lock);
+	return r;
+}
+
+static void unlock_lease(struct pools *ps, struct election *el)
+{
+	if (!ps->options.lease)
+		return;
+	election_stop(el);
+	pthread_mutex_unlock(&ps->lease_lock);
+}
+
+static int pools_release(struct ipam *ip, const char *container, const char *const *ifnames, size_t n, struct err *e)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	struct pools *ps = (struct pools *)ip;
+	struct candidates c = { ps, a, container, NULL, 0 };
+	struct election *el;
+	struct err why;
+	int r, first = 0;
+
+	if (!*container)
+		return 0;
+	if (!ipam_pools_ready(ip, READY_DEL_MS, e))
+		return -EHOSTUNREACH;
+	r = find_candidates(&c, e);
+	if (r == 0)
+		r = lock_lease(ps, &el, e);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < c.n; i++) {
+		r = release_from(c.v[i], a, container, ifnames, n, first ? &why : e);
+		if (r < 0 && !first)
+			first = r;
+	}
+	unlock_lease(ps, el);
+	return first;
+}
+
+/* ---- ADD ---- */
+
+/* One range of one ask. */
+struct part {
+	size_t ask;
+	const struct ipam_range *range;
+	struct pool *pool;
+	const struct store_ip *requested;
+	struct store_ip ip;
+	bool is_new;
+};
+
+struct add {
+	struct pools *ps;
+	struct arena *a;
+	const char *container, *podref;
+	const struct ipam_ask *asks;
+	struct part *parts;
+	size_t n_parts;
+	struct err *e;
+};
+
+/* The node's slice of a range, as the node slice controller of Whereabouts wrote it down. */
+static int slice_of(struct add *add, const struct ipam_conf *conf, const struct ipam_range *range, const struct ipam_range **ret)
+{
+	struct pools *ps = add->ps;
+	struct kube_ref ref = { IPAM_GROUP, IPAM_VERSION, IPAM_SLICE_POOLS, ps->namespace, conf->network_name, NULL };
+	struct ipam_range *slice = arena_memdup(add->a, range, sizeof(*range));
+	yyjson_val *obj, *v;
+	struct ipam_net net;
+	size_t i, max;
+	int r;
+
+	if (!conf->network_name)
+		return err_set(add->e, -EINVAL, "ipam.node_slice_size needs ipam.network_name: it names the NodeSlicePool");
+	if (conf->n_ranges != 1)
+		return err_set(add->e, -ENOTSUP, "ipam.node_slice_size works with one range, this network has %zu", conf->n_ranges);
+	r = kube_get(ps->k, add->a, &ref, &obj, add->e);
+	if (r < 0)
+		return err_wrap(add->e, r, "NodeSlicePool %s, for ipam.node_slice_size", conf->network_name);
+	yyjson_arr_foreach(yyjson_obj_get(yyjson_obj_get(obj, "status"), "allocations"), i, max, v) {
+		const char *node = doc_str(v, "nodeName"), *cidr = doc_str(v, "sliceRange");
+
+		if (!node || !cidr || strcmp(node, ps->node))
+			continue;
+		if (ipam_net_parse(cidr, &net) < 0 || net.bits >= 127)
+			return err_set(add->e, -EINVAL, "NodeSlicePool %s gives node %s %s, which holds no address", conf->network_name, node,
+				       cidr);
+		net.ip = slice->first = ipam_net_first(&net);
+		slice->last = ipam_net_last(&net);
+		store_ip_next(&slice->first);
+		store_ip_prev(&slice->last);
+		slice->cidr = ipam_net_text(add->a, &net);
+		slice->pool = ipam_pool_name(add->a, arena_printf(add->a, "%s-%s", conf->network_name, node), slice->cidr);
+		*ret = slice;
+		return 0;
+	}
+	return err_set(add->e, -ENOSPC, "NodeSlicePool %s has no slice for node %s: is the node slice controller running?", conf->network_name,
+		       ps->node);
+}
+
+static int split(struct add *add, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct ipam_conf *conf = add->asks[i].conf;
+		const struct ipam_range *match = NULL;
+		struct store_ip *requested = arena_alloc(add->a, sizeof(*requested));
+		int r = 0;
+
+		if (conf && conf->n_ranges && add->asks[i].requested)
+			r = ipam_match_request(add->a, &add->asks[i], requested, &match, add->e);
+		for (size_t k = 0; r == 0 && conf && k < conf->n_ranges; k++) {
+			struct part *part = arena_push(add->a, &add->parts, &add->n_parts, sizeof(*part));
+
+			part->ask = i;
+			part->range = &conf->ranges[k];
+			part->requested = match == part->range ? requested : NULL;
+			if (conf->node_slice)
+				r = slice_of(add, conf, part->range, &part->range);
+			if (r == 0)
+				part->pool = pool_of(add->ps, part->range->pool, part->range->cidr);
+		}
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Addresses whose reservation another pod has are noted in *w. */
+static int reserve_all(struct add *add, struct ipam_job *job, bool reserve_pool, bool *ret_again)
+{
+	*ret_again = false;
+	for (size_t i = 0; i < job->n_wants; i++) {
+		struct ipam_want *w = &job->wants[i];
+		int r;
+
+		if (!w->conf->overlapping || (!reserve_pool && !w->conf->node_slice))
+			continue;
+		r = reserve(add->ps, add->podref, w, add->e);
+		if (r < 0 && r != -EBUSY)
+			return r;
+		if (r == -EBUSY) {
+			*(struct store_ip *)arena_push(add->a, &w->avoid, &w->n_avoid, sizeof(w->ip)) = w->ip;
+			*ret_again = true;
+		}
+	}
+	return 0;
+}
+
+/* All addresses out of one pool. */
+static int from_pool(struct add *add, struct pool *p)
+{
+	struct ipam_job job = { .kind = IPAM_ADD, .a = add->a, .container = add->container, .podref = add->podref };
+	bool again = true;
+	int r = 0;
+
+	for (size_t i = 0; i < add->n_parts; i++) {
+		struct part *part = &add->parts[i];
+		struct ipam_want *w;
+
+		if (part->pool != p)
+			continue;
+		w = arena_push(add->a, &job.wants, &job.n_wants, sizeof(*w));
+		*w = (struct ipam_want){ .conf = add->asks[part->ask].conf, .range = part->range, .ifname = add->asks[part->ask].ifname,
+					 .requested = part->requested };
+	}
+	for (int tries = 0; again && r == 0; tries++) {
+		struct item it = { .job = &job };
+
+		pool_serve(p, &it);
+		r = job.result;
+		if (r < 0)
+			*add->e = job.err;
+		for (size_t i = 0, k = 0; r == 0 && i < add->n_parts; i++) {
+			struct part *part = &add->parts[i];
+
+			if (part->pool != p)
+				continue;
+			part->ip = job.wants[k].ip;
+			part->is_new |= job.wants[k++].how == IPAM_NEW;
+		}
+		if (r == 0)
+			r = reserve_all(add, &job, it.reserve, &again);
+		if (r == 0 && again && tries == RESERVE_TRIES)
+			r = err_set(add->e, -EBUSY, "IPPool %s: %d addresses in a row were reserved by other pods", p->name, tries);
+	}
+	return r;
+}
+
+/* What this ADD has taken goes back; what the pod had before stays. */
+static void give_up(struct add *add)
+{
+	struct err e;
+
+	for (size_t i = 0; i < add->n_parts; i++)
+		if (add->parts[i].is_new &&
+		    release_from(add->parts[i].pool, add->a, add->container, &add->asks[add->parts[i].ask].ifname, 1, &e) < 0)
+			log_warn("%s", e.msg);
+}
+
+static int pools_allocate(struct ipam *ip, struct arena *a, const char *container, const char *podref, const struct ipam_ask *asks, size_t n,
+			  struct ipam_given **ret, struct err *e)
+{
+	struct pools *ps = (struct pools *)ip;
+	struct ipam_given *given = arena_alloc(a, n * sizeof(*given));
+	struct err own;
+	struct add add = { ps, a, container, podref, asks, .e = e ? e : &own };
+	struct election *el = NULL;
+	int r = 0;
+
+	if (ipam_needs_pod(asks, n)) {
+		if (!ipam_pools_ready(ip, READY_ADD_MS, add.e))
+			return -EHOSTUNREACH;
+		r = split(&add, n);
+		if (r == 0)
+			r = lock_lease(ps, &el, add.e);
+		if (r < 0)
+			return r;
+		for (size_t i = 0; i < add.n_parts && r == 0; i++) {
+			bool done = false;
+
+			for (size_t k = 0; k < i; k++)
+				done |= add.parts[k].pool == add.parts[i].pool;
+			if (!done)
+				r = from_pool(&add, add.parts[i].pool);
+		}
+		if (r < 0)
+			give_up(&add);
+		unlock_lease(ps, el);
+	}
+	for (size_t i = 0; i < add.n_parts && r == 0; i++)
+		ipam_give_ip(a, &given[add.parts[i].ask], asks[add.parts[i].ask].conf, add.parts[i].range, &add.parts[i].ip);
+	for (size_t i = 0; i < n && r == 0; i++)
+		r = ipam_give_static(a, &asks[i], &given[i], add.e);
+	if (r == 0)
+		*ret = given;
+	return r;
+}
+
+/* ---- life ---- */
+
+static void pools_close(struct ipam *ip)
+{
+	struct pools *ps = (struct pools *)ip;
+
+	informer_stop(ps->pools);
+	informer_stop(ps->reservations);
+	informer_stop(ps->lease);
+	while (ps->all) {
+		struct pool *p = ps->all;
+
+		ps->all = p->next;
+		pool_free(p);
+	}
+	while (ps->n_ranges)
+		ranges_drop(ps, ps->ranges[0].name);
+	free(ps->ranges);
+	free(ps->node);
+	free(ps->namespace);
+	pthread_mutex_destroy(&ps->lock);
+	pthread_mutex_destroy(&ps->lease_lock);
+	free(ps);
+}
+
+static const struct ipam_ops pools_ops = { pools_allocate, pools_release, pools_close };
+
+int ipam_pools_start(struct kube *k, const struct ipam_pools_options *o, struct ipam **ret, struct err *e)
+{
+	const char *ns = o->namespace ? o->namespace : kube_namespace(k);
+	struct pools *ps = calloc(1, sizeof(*ps));
+	struct informer_spec pools, reservations, lease;
+	int r;
+
+	if (!ps)
+		abort();
+	ps->ipam.ops = &pools_ops;
+	ps->k = k;
+	ps->options = *o;
+	/* Whereabouts takes the context's namespace, else kube-system; "default" is what our client says when there is none */
+	ps->namespace = strdup(o->namespace || strcmp(ns, "default") ? ns : "kube-system");
+	ps->node = strdup(o->node);
+	if (!ps->namespace || !ps->node)
+		abort();
+	pthread_mutex_init(&ps->lock, NULL);
+	pthread_mutex_init(&ps->lease_lock, NULL);
+	pools = (struct informer_spec){ .ref = { IPAM_GROUP, IPAM_VERSION, IPAM_POOLS, ps->namespace, NULL, NULL }, .event = pool_event, .arg = ps };
+	reservations = (struct informer_spec){ .ref = reservation_ref(ps, NULL), .keep = keep_reservation, .arg = ps };
+	lease = (struct informer_spec){ .ref = { "coordination.k8s.io", "v1", "leases", ps->namespace, NULL, NULL },
+					.select = { .fields = "metadata.name=whereabouts" }, .keep = keep_nothing, .event = lease_event,
+					.arg = ps };
+	if ((r = informer_start(k, &pools, &ps->pools, e)) < 0 || (r = informer_start(k, &reservations, &ps->reservations, e)) < 0 ||
+	    (r = informer_start(k, &lease, &ps->lease, e)) < 0) {
+		ipam_close(&ps->ipam);
+		return r;
+	}
+	*ret = &ps->ipam;
+	return 0;
+}
+
+bool ipam_pools_ready(struct ipam *ip, unsigned timeout_ms, struct err *e)
+{
+	struct pools *ps = (struct pools *)ip;
+	bool ready;
+
+	pthread_mutex_lock(&ps->lock);
+	ready = ps->ready;
+	pthread_mutex_unlock(&ps->lock);
+	if (ready)
+		return true;
+	ready = informer_wait(ps->pools, timeout_ms, e) && informer_wait(ps->reservations, timeout_ms, e) &&
+		informer_wait(ps->lease, timeout_ms, e);
+	if (!ready) {
+		err_wrap(e, -EHOSTUNREACH, "IP pools of namespace %s are not known yet", ps->namespace);
+		return false;
+	}
+	pthread_mutex_lock(&ps->lock);
+	ps->ready = true;
+	pthread_mutex_unlock(&ps->lock);
+	return true;
+}
+
+struct ipam_pools_stats ipam_pools_stats(struct ipam *ip)
+{
+	struct pools *ps = (struct pools *)ip;
+	struct ipam_pools_stats stats;
+
+	pthread_mutex_lock(&ps->lock);
+	stats = ps->stats;
+	pthread_mutex_unlock(&ps->lock);
+	return stats;
+}
