@@ -7,14 +7,19 @@
 #include <string.h>
 #include <uv.h>
 
-#include "agent/state.h"
+#include "agent/cluster.h"
+#include "agent/cniconf.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "ipam/pools.h"
 #include "linux/rdma.h"
 
 #define REQUEST_MAX (24u << 20)
 #define CONNECTIONS_MAX 256
+#define SCRAPERS_MAX 16
 #define RECOVER_MS 30000
+#define CONF_MS 5000	   /* the CNI configuration is looked at so often, beside changes of its folder */
+#define CONF_EARLY_MS 300 /* while the agent is not ready */
 
 struct loop {
 	struct agent *ag;
@@ -22,6 +27,8 @@ struct loop {
 	uv_signal_t term, intr;
 	uv_timer_t timer;
 	uv_fs_event_t spool;
+	uv_timer_t conf_timer;
+	uv_fs_event_t conf_dir;
 	uv_work_t work;
 	bool working, again;
 };
@@ -73,6 +80,85 @@ static void on_spool(uv_fs_event_t *h, const char *name, int events, int status)
 	work_start(h->data);
 }
 
+bool agent_is_ready(struct agent *ag, struct arena *a, const char **ret_why)
+{
+	bool ready = ag->ready;
+
+	pthread_mutex_lock(&ag->why_lock);
+	*ret_why = ready ? NULL : ag->why_not ? arena_strdup(a, ag->why_not) : "the agent is starting";
+	pthread_mutex_unlock(&ag->why_lock);
+	return ready;
+}
+
+static void set_ready(struct agent *ag, const char *why_not)
+{
+	bool was;
+
+	pthread_mutex_lock(&ag->why_lock);
+	was = ag->ready;
+	if (why_not && (was || !ag->why_not || strcmp(ag->why_not, why_not)))
+		log_warn("not ready: %s", why_not);
+	if (!why_not && !was)
+		log_info("ready: %s on %s", ag->node, ag->options->socket);
+	free(ag->why_not);
+	ag->why_not = why_not ? strdup(why_not) : NULL;
+	ag->ready = !why_not;
+	pthread_mutex_unlock(&ag->why_lock);
+}
+
+static struct cniconf_place conf_place(const struct agent_options *o)
+{
+	return (struct cniconf_place){ .dir = o->cni_conf_dir, .name = o->cni_conf_name };
+}
+
+/* A pod is sent here when all that its ADD needs is known; what is in the folder from an agent that was killed stays till then. */
+static void conf_round(struct loop *l)
+{
+	const struct cniconf_place place = conf_place(l->ag->options);
+	bool was = l->ag->ready;
+	struct err e = { 0 }, gone;
+	int r = 0;
+
+	if (!was && !cluster_knows(l->ag->cluster, &e))
+		r = err_wrap(&e, -EAGAIN, "waiting for the API server");
+	if (r == 0)
+		r = cniconf_put(&place, &e);
+	if (r < 0 && was && cniconf_remove(&place, &gone) < 0)
+		log_warn("%s", gone.msg);
+	set_ready(l->ag, r < 0 ? e.msg : NULL);
+	uv_timer_set_repeat(&l->conf_timer, r < 0 ? CONF_EARLY_MS : CONF_MS);
+}
+
+static void on_conf_timer(uv_timer_t *t)
+{
+	conf_round(t->data);
+}
+
+static void on_conf_dir(uv_fs_event_t *h, const char *name, int events, int status)
+{
+	conf_round(h->data);
+}
+
+static void watch_conf(struct loop *l)
+{
+	l->conf_timer.data = l->conf_dir.data = l;
+	uv_timer_init(&l->uv, &l->conf_timer);
+	uv_fs_event_init(&l->uv, &l->conf_dir);
+	uv_fs_event_start(&l->conf_dir, on_conf_dir, l->ag->options->cni_conf_dir, 0); /* fails when it is not there yet: the timer sees it */
+	uv_timer_start(&l->conf_timer, on_conf_timer, 0, CONF_EARLY_MS);
+}
+
+static void leave_conf(struct loop *l)
+{
+	const struct cniconf_place place = conf_place(l->ag->options);
+	struct err e;
+
+	uv_close((uv_handle_t *)&l->conf_timer, NULL);
+	uv_close((uv_handle_t *)&l->conf_dir, NULL);
+	if (!l->ag->options->keep_conf && cniconf_remove(&place, &e) < 0)
+		log_warn("%s", e.msg);
+}
+
 static void on_signal(uv_signal_t *s, int number)
 {
 	struct loop *l = s->data;
@@ -82,6 +168,8 @@ static void on_signal(uv_signal_t *s, int number)
 	uv_close((uv_handle_t *)&l->intr, NULL);
 	uv_close((uv_handle_t *)&l->timer, NULL);
 	uv_close((uv_handle_t *)&l->spool, NULL);
+	if (l->ag->cluster)
+		leave_conf(l);
 }
 
 static int loop_run(struct agent *ag, struct err *e)
@@ -101,8 +189,10 @@ static int loop_run(struct agent *ag, struct err *e)
 	uv_timer_start(&l.timer, on_timer, RECOVER_MS, RECOVER_MS);
 	uv_fs_event_init(&l.uv, &l.spool);
 	uv_fs_event_start(&l.spool, on_spool, spool, 0);
-	ag->ready = true;
-	log_info("ready: %s on %s", ag->node, ag->options->socket);
+	if (ag->cluster)
+		watch_conf(&l);
+	else
+		set_ready(ag, NULL);
 	uv_run(&l.uv, UV_RUN_DEFAULT);
 	ag->ready = false;
 	uv_loop_close(&l.uv);
@@ -169,42 +259,108 @@ static void crash_at(void *arg, const char *step)
 		kill(getpid(), SIGKILL);
 }
 
-static int start(struct agent *ag, struct err *e)
+/* A program in the folder of this one (a build folder, an image), or NULL. */
+static const char *beside_us(struct arena *a, const char *name)
+{
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	const char *path;
+
+	if (n <= 0)
+		return NULL;
+	self[n] = '\0';
+	path = arena_printf(a, "%.*s/%s", (int)(strrchr(self, '/') - self), self, name);
+	return access(path, R_OK) == 0 ? path : NULL;
+}
+
+static int engine(struct agent *ag, struct err *e)
 {
 	const struct agent_options *o = ag->options;
 	struct attach_host host = {
-		.root = NULL, .state_dir = o->state_dir, .soft_roce = o->soft_roce,
+		.ipam = ag->ipam, .root = ag->root, .state_dir = o->state_dir, .soft_roce = o->soft_roce,
 		.share_part = o->share_part, .share_of = o->share_of, .arg = ag,
-		.pick_vf = pools_pick, .network = pools_network, .step = crash_at,
+		.pick_vf = pools_pick, .network = ag->cluster ? nad_lookup : pools_network, .step = crash_at,
+		.cluster = ag->cluster ? &ag->cluster->attach : NULL,
 	};
+
+	return attach_engine_new(&host, &ag->engine, e);
+}
+
+static int start_standalone(struct agent *ag, struct err *e)
+{
 	_cleanup_arena_ struct arena *a = arena_new();
 	char path[PATH_MAX];
 	struct err why = { 0 };
 	int r;
 
-	snprintf(path, sizeof(path), "%s/store.db", o->state_dir);
+	snprintf(path, sizeof(path), "%s/store.db", ag->options->state_dir);
 	r = store_open_local(path, &ag->store, e);
-	if (r == 0)
-		r = sysroot_open(NULL, &ag->root, e);
 	if (r < 0)
 		return r;
-	set_rdma_mode(o->rdma_netns);
 	ag->ipam = ipam_local(ag->store);
-	host.ipam = ag->ipam;
-	host.root = ag->root;
-	r = attach_engine_new(&host, &ag->engine, e);
+	r = engine(ag, e);
 	if (r < 0)
 		return r;
 	recover(ag);
 	/* what an apply that died had begun; a node that cannot be provisioned still serves DELs and says why */
 	if (agent_apply(ag, a, NULL, 0, false, -1, &why) < 0)
 		log_warn("provisioning: %s", why.msg);
-	return httpd_start(o->socket, REQUEST_MAX, CONNECTIONS_MAX, agent_request, ag, &ag->httpd, e);
+	return 0;
+}
+
+/* The program that the runtime calls; without one to install, one that is there serves. */
+static int install_shim(const struct agent_options *o, struct err *e)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	const char *from = o->shim ? o->shim : beside_us(a, "kvrail-cni"), *to = arena_printf(a, "%s/kvrail", o->cni_bin_dir);
+	int r = from ? cniconf_install(from, o->cni_bin_dir, "kvrail", e) : -ENOENT;
+
+	if (r == 0 || (access(to, X_OK) == 0 && !o->shim))
+		return 0;
+	return from ? r : err_set(e, r, "no kvrail-cni beside this program, and no %s: name one with --shim", to);
+}
+
+/* Nothing here waits for the API server: DELs, and ADDs of pods that are known, are served without it. */
+static int start_in_cluster(struct agent *ag, struct err *e)
+{
+	const struct ipam_pools_options io = { .node = ag->node };
+	int r = install_shim(ag->options, e);
+
+	if (r == 0)
+		r = cluster_open(ag, e);
+	if (r == 0)
+		r = ipam_pools_start(ag->cluster->kube, &io, &ag->ipam, e);
+	if (r == 0)
+		r = engine(ag, e);
+	if (r < 0)
+		return r;
+	recover(ag);
+	return cluster_start(ag->cluster, e);
+}
+
+static int start(struct agent *ag, struct err *e)
+{
+	const struct agent_options *o = ag->options;
+	int r = sysroot_open(NULL, &ag->root, e);
+
+	if (r < 0)
+		return r;
+	set_rdma_mode(o->rdma_netns);
+	r = o->standalone ? start_standalone(ag, e) : start_in_cluster(ag, e);
+	if (r == 0)
+		r = httpd_start(o->socket, REQUEST_MAX, CONNECTIONS_MAX, agent_request, ag, &ag->httpd, e);
+	if (r < 0 || !o->metrics)
+		return r;
+	r = httpd_start_tcp(o->metrics, NULL, 0, SCRAPERS_MAX, agent_metrics_serve, ag, &ag->metrics_httpd, e);
+	if (r == 0)
+		log_info("metrics on port %u", httpd_port(ag->metrics_httpd));
+	return r;
 }
 
 int agent_run(const struct agent_options *o, struct err *e)
 {
-	struct agent ag = { .options = o, .pools_lock = PTHREAD_MUTEX_INITIALIZER, .apply_lock = PTHREAD_MUTEX_INITIALIZER };
+	struct agent ag = { .options = o, .pools_lock = PTHREAD_MUTEX_INITIALIZER, .apply_lock = PTHREAD_MUTEX_INITIALIZER,
+			    .why_lock = PTHREAD_MUTEX_INITIALIZER };
 	_cleanup_close_ int lock = -1;
 	char host[HOST_NAME_MAX + 1] = "localhost";
 	int r;
@@ -223,14 +379,18 @@ int agent_run(const struct agent_options *o, struct err *e)
 		r = start(&ag, e);
 	if (r >= 0)
 		r = loop_run(&ag, e);
+	httpd_stop(ag.metrics_httpd);
 	httpd_stop(ag.httpd);
 	pthread_mutex_lock(&ag.apply_lock); /* an apply that runs is finished first */
 	pthread_mutex_unlock(&ag.apply_lock);
+	cluster_stop(ag.cluster);
 	attach_engine_free(ag.engine);
 	pools_free(ag.pools);
 	ipam_close(ag.ipam);
+	cluster_close(ag.cluster);
 	store_close(ag.store);
 	sysroot_close(ag.root);
 	free(ag.problem);
+	free(ag.why_not);
 	return r;
 }

@@ -23,6 +23,19 @@ struct agent_options {
 	unsigned share_part, share_of; /* this host's part of every address range; 0: all of it */
 	const struct agent_netdev *netdevs;
 	size_t n_netdevs;
+
+	const char *metrics;	/* "[HOST]:PORT" to serve metrics on; NULL: on the socket only */
+	bool standalone;	/* else in a cluster, for which is what follows */
+	const char *kubeconfig; /* NULL: as kube_open() finds one */
+	const char *node_ip;	/* NULL: as the pods' status says */
+	const char *kubelet_dir; /* "/var/lib/kubelet" */
+	const char *cni_conf_dir, *cni_conf_name, *cni_bin_dir; /* "/etc/cni/net.d", "00-kvrail.conf", "/opt/cni/bin" */
+	const char *multus_conf_dir, *multus_dir; /* "/etc/cni/multus/net.d", "/var/lib/cni/multus": where Multus has them */
+	const char *devinfo_dir; /* NULL: DEVICE_INFO_DIR */
+	const char *shared_resource; /* "rdma/roce_gdr"; NULL: none */
+	unsigned shares;
+	const char *shim;	 /* the program to install as cni_bin_dir/kvrail; NULL: the one beside this program, if any */
+	bool keep_conf;		 /* leave the CNI configuration at SIGTERM: pods wait for the next agent (updates) */
 };
 
 /* Runs until SIGTERM or SIGINT; 0 after an orderly stop. */

@@ -2,7 +2,8 @@
 /* Which devices a resource has, and the choice of a free one. */
 #include <string.h>
 
-#include "agent/state.h"
+#include "agent/cluster.h"
+#include "agent/plugin.h"
 #include "base/parse.h"
 #include "base/strbuf.h"
 
@@ -24,7 +25,7 @@ static void add_group(struct pools *p, const struct inventory_pf *pf, const stru
 		*d = (struct pool_device){
 			.resource = arena_strdup(p->arena, g->resource_name), .pci = arena_strdup(p->arena, vf->pci),
 			.pf_pci = arena_strdup(p->arena, pf->pci), .pf_netdev = arena_strdup(p->arena, pf->netdev),
-			.index = vf->index,
+			.index = vf->index, .numa = vf->numa,
 		};
 	}
 }
@@ -34,7 +35,7 @@ static void add_netdevs(struct pools *p, const struct agent_options *o)
 	for (size_t i = 0; i < o->n_netdevs; i++) {
 		struct pool_device *d = arena_push(p->arena, &p->devices, &p->n, sizeof(*d));
 
-		*d = (struct pool_device){ .resource = o->netdevs[i].resource, .netdev = o->netdevs[i].netdev, .pci = "" };
+		*d = (struct pool_device){ .resource = o->netdevs[i].resource, .netdev = o->netdevs[i].netdev, .pci = "", .numa = -1 };
 	}
 }
 
@@ -68,6 +69,8 @@ void pools_build(struct agent *ag, const struct api_nodestate_spec *spec, const 
 	ag->pools = p;
 	pthread_mutex_unlock(&ag->pools_lock);
 	pools_free(old);
+	if (ag->cluster)
+		plugin_update(ag, spec, p); /* only this thread, which holds apply_lock, replaces the pools */
 }
 
 struct pools *pools_free(struct pools *p)
@@ -80,7 +83,7 @@ struct pools *pools_free(struct pools *p)
 static bool taken_already(const struct pool_device *d, const char **taken, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		if (!strcmp(taken[i], *d->pci ? d->pci : d->netdev))
+		if (!strcmp(taken[i], pool_device_id(d)))
 			return true;
 	return false;
 }
@@ -175,7 +178,7 @@ int pools_pick(void *agent, struct arena *a, const char *resource, const char *p
 	for (size_t i = 0; r < 0 && ag->pools && i < ag->pools->n; i++) {
 		const struct pool_device *d = &ag->pools->devices[i];
 
-		if ((resource && strcmp(d->resource, bare(resource))) || (pci && strcmp(d->pci, pci)))
+		if ((resource && strcmp(d->resource, bare(resource))) || (pci && strcmp(pool_device_id(d), pci)))
 			continue;
 		total++;
 		if (!taken_already(d, taken, n_taken))
@@ -218,7 +221,7 @@ int pools_network(void *agent, struct arena *a, const char *ns, const char *name
 	return r;
 }
 
-void agent_pods(struct agent *ag, struct arena *a, struct plan_pod **ret, size_t *ret_n)
+void attached_pods(struct agent *ag, struct arena *a, struct plan_pod **ret, size_t *ret_n)
 {
 	yyjson_mut_val *all = attach_list(ag->engine, doc_new(a)), *at, *rail;
 	yyjson_mut_arr_iter i, j;
@@ -242,6 +245,13 @@ void agent_pods(struct agent *ag, struct arena *a, struct plan_pod **ret, size_t
 			p->pci = vf;
 		}
 	}
+}
+
+void agent_pods(struct agent *ag, struct arena *a, struct plan_pod **ret, size_t *ret_n)
+{
+	attached_pods(ag, a, ret, ret_n);
+	if (ag->cluster)
+		cluster_allocated(ag->cluster, a, ret, ret_n);
 }
 
 /* The holder of a device in the list of attachments, or NULL. */

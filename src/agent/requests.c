@@ -3,7 +3,10 @@
 #include <fcntl.h>
 #include <string.h>
 
-#include "agent/state.h"
+#include "agent/cluster.h"
+#include "agent/counters.h"
+#include "agent/failures.h"
+#include "agent/hostrun.h"
 #include "base/base64.h"
 #include "base/log.h"
 
@@ -18,50 +21,85 @@ static void refuse(struct httpd_request *rq, struct httpd_reply *reply, int stat
 	httpd_say(reply, status, doc_mut_to_json(rq->arena, v, false));
 }
 
-static void cni_refuse(struct httpd_request *rq, struct httpd_reply *reply, enum cni_code code, const char *text)
+static const char *cni_error(struct arena *a, enum cni_code code, const char *text)
 {
-	yyjson_mut_doc *doc = doc_new(rq->arena);
+	yyjson_mut_doc *doc = doc_new(a);
 	yyjson_mut_val *v = yyjson_mut_obj(doc);
 
 	yyjson_mut_obj_add_str(doc, v, "cniVersion", "1.0.0");
 	yyjson_mut_obj_add_int(doc, v, "code", code);
 	yyjson_mut_obj_add_str(doc, v, "msg", text);
-	httpd_say(reply, 400, doc_mut_to_json(rq->arena, v, false));
+	return doc_mut_to_json(a, v, false);
 }
 
-/* Multus' shim protocol: {"env": {...}, "config": base64}. */
-static void cni(struct agent *ag, struct httpd_request *rq, struct httpd_reply *reply)
+static void after_cni(struct agent *ag, const struct cni_env *env, int code, const char *text)
 {
-	struct cni_env env;
-	struct err e = { 0 };
-	yyjson_val *body, *vars;
-	const char *conf64;
-	char *conf, *text;
+	const char *verb = env->command ? env->command : "-";
+
+	log_info("CNI %s %s %s: %s", verb, env->container_id ? env->container_id : "-", env->ifname ? env->ifname : "-", code ? text : "done");
+	agent_metrics_request(&ag->metrics, verb, code == 0);
+	if (!ag->cluster || (strcmp(verb, "ADD") && strcmp(verb, "DEL")))
+		return;
+	if (*verb == 'A')
+		failures_note(ag->cluster->failures, env->args, code ? text : NULL);
+	cluster_attachments_changed(ag->cluster);
+}
+
+/* Multus' shim protocol: {"env": {...}, "config": base64}. The reply's body, and its status. */
+static const char *cni(struct agent *ag, struct arena *a, void *caller, yyjson_val *body, int *ret_status)
+{
+	yyjson_val *vars = yyjson_obj_get(body, "env");
+	const char *conf64 = doc_str(body, "config");
+	struct cni_env env = {
+		.command = doc_str(vars, "CNI_COMMAND"), .container_id = doc_str(vars, "CNI_CONTAINERID"),
+		.netns = doc_str(vars, "CNI_NETNS"), .ifname = doc_str(vars, "CNI_IFNAME"),
+		.args = doc_str(vars, "CNI_ARGS"), .path = doc_str(vars, "CNI_PATH"), .caller = caller,
+	};
+	char *conf, *reply;
 	size_t len;
 	int code;
 
-	if (doc_parse_json(rq->arena, "the shim's request", rq->body, rq->body_len, 2 * CONF_MAX, &body, &e) < 0) {
-		cni_refuse(rq, reply, CNI_DECODE, e.msg);
-		return;
-	}
-	vars = yyjson_obj_get(body, "env");
-	env = (struct cni_env){
-		.command = doc_str(vars, "CNI_COMMAND"), .container_id = doc_str(vars, "CNI_CONTAINERID"),
-		.netns = doc_str(vars, "CNI_NETNS"), .ifname = doc_str(vars, "CNI_IFNAME"),
-		.args = doc_str(vars, "CNI_ARGS"), .path = doc_str(vars, "CNI_PATH"),
-	};
-	conf64 = doc_str(body, "config");
-	if (!conf64 || base64_decode(rq->arena, conf64, &conf, &len) < 0) {
-		cni_refuse(rq, reply, CNI_DECODE, "config: it is not there, or no base64");
-		return;
-	}
-	code = attach_request(ag->engine, rq->arena, &env, conf, len, &text);
-	log_info("CNI %s %s %s: %s", env.command ? env.command : "-", env.container_id ? env.container_id : "-",
-		 env.ifname ? env.ifname : "-", code ? text : "done");
+	*ret_status = 400;
+	if (!conf64 || base64_decode(a, conf64, &conf, &len) < 0)
+		return cni_error(a, CNI_DECODE, "config: it is not there, or no base64");
+	code = attach_request(ag->engine, a, &env, conf, len, &reply);
+	after_cni(ag, &env, code, reply);
 	if (code)
-		httpd_say(reply, 400, text);
-	else
-		httpd_say(reply, 200, arena_printf(rq->arena, "{\"Result\":%s}", *text ? text : "null"));
+		return reply;
+	*ret_status = 200;
+	return arena_printf(a, "{\"Result\":%s}", *reply ? reply : "null");
+}
+
+struct conversation {
+	struct agent *ag;
+	yyjson_val *body;
+};
+
+static void converse(void *arg, struct arena *a, void *caller, int *status, const char **text)
+{
+	struct conversation *c = arg;
+
+	*text = cni(c->ag, a, caller, c->body, status);
+}
+
+static void cni_request(struct agent *ag, struct httpd_request *rq, struct httpd_reply *reply)
+{
+	struct conversation c = { .ag = ag };
+	struct arena *a = arena_new();
+	struct err e = { 0 };
+	int status = 400;
+
+	if (doc_parse_json(a, "the shim's request", rq->body, rq->body_len, 2 * CONF_MAX, &c.body, &e) < 0) {
+		httpd_say(reply, 400, cni_error(rq->arena, CNI_DECODE, e.msg));
+	} else if (ag->cluster && doc_bool(c.body, "exec", false)) {
+		hostrun_begin(ag->cluster->hostrun, a, converse, &c, sizeof(c), rq, reply);
+		return; /* the arena is the conversation's */
+	} else {
+		const char *text = cni(ag, a, NULL, c.body, &status);
+
+		httpd_say(reply, status, arena_strdup(rq->arena, text));
+	}
+	arena_free(a);
 }
 
 static int key_of(struct agent *ag, struct arena *a, yyjson_val *v, struct store_object *ret, struct err *e)
@@ -220,6 +258,40 @@ static void objects(struct agent *ag, struct httpd_request *rq, struct httpd_rep
 	httpd_say(reply, 200, text ? arena_printf(rq->arena, "%s]", text) : "[]");
 }
 
+/* GET /kvrail/peer/NAMESPACE/NAME */
+static void peer(struct agent *ag, struct httpd_request *rq, struct httpd_reply *reply, const char *rest)
+{
+	const char *slash = strchr(rest, '/');
+	yyjson_mut_val *v;
+	struct err e = { 0 };
+	int r;
+
+	if (!ag->cluster || !slash || slash == rest || !slash[1]) {
+		refuse(rq, reply, 404, "no such pod");
+		return;
+	}
+	r = pod_peer(ag->cluster, rq->arena, arena_strndup(rq->arena, rest, (size_t)(slash - rest)), slash + 1, doc_new(rq->arena), &v, &e);
+	if (r < 0)
+		refuse(rq, reply, r == -ENOENT ? 404 : 502, e.msg);
+	else
+		httpd_say(reply, 200, doc_mut_to_json(rq->arena, v, false));
+}
+
+static const char *counters(struct agent *ag, struct arena *a)
+{
+	return doc_mut_to_json(a, counters_json(ag, a, doc_new(a)), false);
+}
+
+static void readyz(struct agent *ag, struct httpd_request *rq, struct httpd_reply *reply)
+{
+	const char *why;
+
+	if (agent_is_ready(ag, rq->arena, &why))
+		httpd_say(reply, 200, "{}");
+	else
+		refuse(rq, reply, 500, why);
+}
+
 void agent_request(void *agent, struct httpd_request *rq, struct httpd_reply *reply)
 {
 	struct agent *ag = agent;
@@ -230,15 +302,25 @@ void agent_request(void *agent, struct httpd_request *rq, struct httpd_reply *re
 	else if (!strcmp(rq->path, "/healthz"))
 		httpd_say(reply, 200, "{}");
 	else if (!strcmp(rq->path, "/readyz"))
-		ag->ready ? httpd_say(reply, 200, "{}") : refuse(rq, reply, 500, "the agent is starting");
+		readyz(ag, rq, reply);
 	else if (post && !strcmp(rq->path, "/cni"))
-		cni(ag, rq, reply);
+		cni_request(ag, rq, reply);
+	else if (post && ag->cluster && !strcmp(rq->path, "/cni/exec"))
+		hostrun_go_on(ag->cluster->hostrun, rq, reply);
+	else if (ag->cluster && (!strcmp(rq->path, "/kvrail/apply") || !strcmp(rq->path, "/kvrail/delete") || !strncmp(rq->path, "/kvrail/objects/", 16)))
+		refuse(rq, reply, 409, "this node's objects are at the API server: kubectl, or kvrail with --kubeconfig");
 	else if (post && !strcmp(rq->path, "/kvrail/apply"))
 		apply(ag, rq, reply, false);
 	else if (post && !strcmp(rq->path, "/kvrail/delete"))
 		apply(ag, rq, reply, true);
+	else if (get && !strcmp(rq->path, "/metrics"))
+		agent_metrics_serve(ag, rq, reply);
+	else if (get && !strcmp(rq->path, "/kvrail/counters"))
+		httpd_say(reply, 200, counters(ag, rq->arena));
 	else if (get && !strcmp(rq->path, "/kvrail/status"))
 		status(ag, rq, reply);
+	else if (get && !strncmp(rq->path, "/kvrail/peer/", 13))
+		peer(ag, rq, reply, rq->path + 13);
 	else if (get && !strncmp(rq->path, "/kvrail/objects/", 16))
 		objects(ag, rq, reply, rq->path + 16);
 	else

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "agent/agent.h"
+#include "agent/metrics.h"
 #include "attach/attach.h"
 #include "controller/controller.h"
 #include "provision/plan.h"
@@ -16,6 +17,7 @@
 struct pool_device {
 	const char *resource, *pci, *pf_pci, *pf_netdev, *netdev; /* netdev: only of plain netdevs; a VF's is read when it is picked */
 	unsigned index;
+	int numa; /* -1: unknown */
 };
 
 /* Immutable once built; replaced as a whole. */
@@ -25,18 +27,31 @@ struct pools {
 	size_t n;
 };
 
+/* How the kubelet knows it. */
+static inline const char *pool_device_id(const struct pool_device *d)
+{
+	return *d->pci ? d->pci : d->netdev;
+}
+
+struct cluster;
+
 struct agent {
 	const struct agent_options *options;
 	const char *node;
 	struct sysroot *root;
-	struct store *store;
+	struct store *store;	 /* NULL in a cluster */
+	struct cluster *cluster; /* NULL standalone */
 	struct ipam *ipam;
 	struct attach_engine *engine;
 	struct httpd *httpd;
 	pthread_mutex_t pools_lock; /* guards .pools */
 	struct pools *pools;
 	pthread_mutex_t apply_lock; /* held while one apply runs */
+	struct agent_metrics metrics;
+	struct httpd *metrics_httpd; /* NULL: not served over TCP */
 	atomic_bool ready;
+	pthread_mutex_t why_lock; /* guards .why_not */
+	char *why_not;	/* ready to attach; NULL: it is, or starts */
 	char *problem; /* why provisioning at start failed; NULL: it did not. Set under apply_lock */
 };
 
@@ -49,6 +64,8 @@ int pools_network(void *agent, struct arena *a, const char *ns, const char *name
 yyjson_mut_val *pools_json(struct agent *ag, yyjson_mut_doc *doc, yyjson_mut_val *attachments);
 
 /* Who holds which VF now. */
+void attached_pods(struct agent *ag, struct arena *a, struct plan_pod **ret, size_t *ret_n);
+/* The same, and in a cluster who was given one by the kubelet and has not got it yet. */
 void agent_pods(struct agent *ag, struct arena *a, struct plan_pod **ret, size_t *ret_n);
 
 /*
@@ -57,6 +74,9 @@ void agent_pods(struct agent *ag, struct arena *a, struct plan_pod **ret, size_t
  */
 int agent_apply(struct agent *ag, struct arena *a, struct store_object *changes, size_t n, bool force, int out,
 		struct err *e);
+
+/* Can pods be attached? *ret_why (in @a) says why not. */
+bool agent_is_ready(struct agent *ag, struct arena *a, const char **ret_why);
 
 /* requests.c: the socket. */
 void agent_request(void *agent, struct httpd_request *rq, struct httpd_reply *reply);

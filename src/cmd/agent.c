@@ -10,7 +10,8 @@
 
 struct options {
 	bool standalone, soft_roce, list_steps;
-	const char *socket, *state, *node, *rdma_netns, *log_level, *share;
+	const char *socket, *state, *node, *rdma_netns, *log_level, *share, *kubeconfig, *kubelet_dir, *cni_conf_dir, *cni_conf_name, *cni_bin_dir, *shim, *devinfo_dir, *shared, *metrics, *multus_conf_dir, *multus_dir;
+	bool keep_conf;
 	struct cmd_strings netdevs;
 };
 
@@ -20,6 +21,27 @@ static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
 static const struct cmd_option options[] = {
 	{ "standalone", 0, CMD_FLAG, offsetof(struct options, standalone), NULL, NULL,
 	  "one host, no Kubernetes: objects and addresses in a local store" },
+	{ "kubeconfig", 0, CMD_STRING, offsetof(struct options, kubeconfig), "FILE", NULL,
+	  "how to reach the API server (default $KUBECONFIG, else the pod's service account)" },
+	{ "kubelet-dir", 0, CMD_STRING, offsetof(struct options, kubelet_dir), "DIR", NULL,
+	  "the kubelet's folder, with its device plugin and pod resources sockets (default /var/lib/kubelet)" },
+	{ "devinfo-dir", 0, CMD_STRING, offsetof(struct options, devinfo_dir), "DIR", NULL,
+	  "where the device plugin leaves its device-info files (default /var/run/k8s.cni.cncf.io/devinfo/dp)" },
+	{ "shared-resource", 0, CMD_STRING, offsetof(struct options, shared), "DOMAIN/NAME[=COUNT]", NULL,
+	  "a resource that pods with rails may ask for and that gives no device, or none (default rdma/roce_gdr=128)" },
+	{ "cni-conf-dir", 0, CMD_STRING, offsetof(struct options, cni_conf_dir), "DIR", NULL,
+	  "where the container runtime looks for network configurations (default /etc/cni/net.d)" },
+	{ "cni-conf-name", 0, CMD_STRING, offsetof(struct options, cni_conf_name), "NAME", NULL,
+	  "kvrail's file in it; the first by name is the runtime's (default 00-kvrail.conf)" },
+	{ "cni-bin-dir", 0, CMD_STRING, offsetof(struct options, cni_bin_dir), "DIR", NULL,
+	  "where kvrail-cni is installed as kvrail, and plugins of other makers are (default /opt/cni/bin)" },
+	{ "multus-conf-dir", 0, CMD_STRING, offsetof(struct options, multus_conf_dir), "DIR", NULL,
+	  "configurations that networks name instead of having one (default /etc/cni/multus/net.d)" },
+	{ "multus-dir", 0, CMD_STRING, offsetof(struct options, multus_dir), "DIR", NULL,
+	  "where results of other makers' plugins are kept, as Multus keeps them (default /var/lib/cni/multus)" },
+	{ "shim", 0, CMD_STRING, offsetof(struct options, shim), "FILE", NULL, "the kvrail-cni to install (default: the one beside this program)" },
+	{ "keep-cni-conf", 0, CMD_FLAG, offsetof(struct options, keep_conf), NULL, NULL,
+	  "leave kvrail's configuration at SIGTERM: pods wait for the next agent instead of starting without their networks" },
 	{ "state", 0, CMD_STRING, offsetof(struct options, state), "DIR", NULL,
 	  "journal, store and spool (default $KVRAIL_STATE, else /var/lib/kvrail)" },
 	{ "socket", 0, CMD_STRING, offsetof(struct options, socket), "PATH", NULL,
@@ -29,6 +51,8 @@ static const struct cmd_option options[] = {
 	  "RDMA namespace mode to set at start: exclusive (default), shared or keep" },
 	{ "share", 0, CMD_STRING, offsetof(struct options, share), "I/N", NULL,
 	  "take the I-th of N equal parts of every address range: hosts without a cluster share ranges so" },
+	{ "metrics", 0, CMD_STRING, offsetof(struct options, metrics), "[HOST]:PORT", NULL,
+	  "serve /metrics, /healthz and /readyz there, to anybody who can connect (default: on the socket only)" },
 	{ "soft-roce", 0, CMD_FLAG, offsetof(struct options, soft_roce), NULL, NULL,
 	  "development: give ports without RDMA a soft RoCE device (rxe), shown as such" },
 	{ "netdev", 0, CMD_STRINGS, offsetof(struct options, netdevs), "RESOURCE=IFNAME", NULL,
@@ -63,6 +87,21 @@ static int netdevs(struct cmd_run *run, const struct cmd_strings *in, struct age
 	return 0;
 }
 
+/* "rdma/roce_gdr=128" */
+static int shared(struct cmd_run *run, const char *text, struct agent_options *ret, struct err *e)
+{
+	const char *slash = strchr(text, '/'), *eq = strchr(text, '=');
+	uint64_t n = 128;
+
+	if (!strcmp(text, "none"))
+		return 0;
+	if (!slash || slash == text || !slash[1] || slash[1] == '=' || (eq && parse_u64(eq + 1, 10, 1, 10000, &n) < 0))
+		return err_set(e, -EINVAL, "--shared-resource: '%s' is neither DOMAIN/NAME, DOMAIN/NAME=COUNT with at most 10000, nor none", text);
+	ret->shared_resource = eq ? arena_strndup(run->arena, text, (size_t)(eq - text)) : text;
+	ret->shares = (unsigned)n;
+	return 0;
+}
+
 /* "2/4" */
 static int share(struct cmd_run *run, const char *text, struct agent_options *ret, struct err *e)
 {
@@ -89,6 +128,19 @@ static int run_agent(struct cmd_run *run, struct err *e)
 		.rdma_netns = o->rdma_netns ? o->rdma_netns : "exclusive",
 		.soft_roce = o->soft_roce,
 		.n_netdevs = o->netdevs.n,
+		.standalone = o->standalone,
+		.kubeconfig = o->kubeconfig,
+		.node_ip = env_or("NODE_IP", NULL),
+		.kubelet_dir = o->kubelet_dir ? o->kubelet_dir : "/var/lib/kubelet",
+		.cni_conf_dir = o->cni_conf_dir ? o->cni_conf_dir : "/etc/cni/net.d",
+		.cni_conf_name = o->cni_conf_name ? o->cni_conf_name : "00-kvrail.conf",
+		.cni_bin_dir = o->cni_bin_dir ? o->cni_bin_dir : "/opt/cni/bin",
+		.metrics = o->metrics,
+		.multus_conf_dir = o->multus_conf_dir ? o->multus_conf_dir : "/etc/cni/multus/net.d",
+		.multus_dir = o->multus_dir ? o->multus_dir : "/var/lib/cni/multus",
+		.devinfo_dir = o->devinfo_dir,
+		.shim = o->shim,
+		.keep_conf = o->keep_conf,
 	};
 	struct agent_netdev *nd;
 	enum log_level level;
@@ -99,8 +151,12 @@ static int run_agent(struct cmd_run *run, struct err *e)
 			puts(*step);
 		return CMD_OK;
 	}
-	if (!o->standalone) {
-		err_set(e, -EINVAL, "say --standalone: this version keeps its state on the host itself");
+	if (o->standalone && (o->kubeconfig || o->kubelet_dir)) {
+		err_set(e, -EINVAL, "%s is for a cluster: leave out --standalone, or it", o->kubeconfig ? "--kubeconfig" : "--kubelet-dir");
+		return CMD_USAGE;
+	}
+	if (strchr(ao.cni_conf_name, '/')) {
+		err_set(e, -EINVAL, "--cni-conf-name: '%s' is a path: the folder is --cni-conf-dir", ao.cni_conf_name);
 		return CMD_USAGE;
 	}
 	if (o->log_level && log_level_parse(o->log_level, &level) == 0)
@@ -108,6 +164,8 @@ static int run_agent(struct cmd_run *run, struct err *e)
 	r = netdevs(run, &o->netdevs, &nd, e);
 	if (r == 0 && o->share)
 		r = share(run, o->share, &ao, e);
+	if (r == 0)
+		r = shared(run, o->shared ? o->shared : "rdma/roce_gdr", &ao, e);
 	if (r < 0)
 		return CMD_USAGE;
 	ao.netdevs = nd;
@@ -117,7 +175,7 @@ static int run_agent(struct cmd_run *run, struct err *e)
 const struct cmd cmd_agent_role = {
 	.name = "agent",
 	.summary = "the node's long-running role: CNI requests, provisioning, state",
-	.usage = "--standalone [--state DIR] [--socket PATH] [--soft-roce]",
+	.usage = "[--standalone | --kubeconfig FILE] [--state DIR] [--socket PATH] [--soft-roce]",
 	.about = "Serves the CNI plugin and this command line on a unix socket, provisions the ports as the stored policies ask,\n"
 		 "and puts back whatever an attachment that was cut short has changed. SIGTERM stops it; it may be killed at any\n"
 		 "moment and goes on where it stopped. Environment: KVRAIL_SOCKET, KVRAIL_STATE, NODE_NAME, RESOURCE_PREFIX, NAMESPACE.",

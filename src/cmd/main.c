@@ -16,6 +16,7 @@ const struct cmd *const cmd_commands[] = {
 	&cmd_render,
 	&cmd_explain,
 	&cmd_status,
+	&cmd_top,
 	&cmd_env,
 	&cmd_verify,
 	&cmd_kv,

@@ -93,7 +93,7 @@ static void print_warnings(yyjson_val *attachments)
 
 static int run_status(struct cmd_run *run, struct err *e)
 {
-	yyjson_val *v, *agent, *problem, *pools, *attachments;
+	yyjson_val *v, *agent, *problem, *pools, *attachments, *cluster;
 	size_t i, max;
 	int r;
 
@@ -107,7 +107,9 @@ static int run_status(struct cmd_run *run, struct err *e)
 	agent = yyjson_obj_get(v, "agent");
 	pools = yyjson_obj_get(v, "pools");
 	attachments = yyjson_obj_get(v, "attachments");
-	printf("node %s, agent %s%s%s\n", doc_str(v, "node"), doc_str(agent, "version"),
+	cluster = yyjson_obj_get(v, "cluster");
+	printf("node %s, agent %s%s%s%s%s\n", doc_str(v, "node"), doc_str(agent, "version"), cluster ? ", cluster " : "",
+	       cluster ? doc_str(cluster, "server") : "",
 	       doc_bool(agent, "softRoce", false) ? ", soft RoCE (development)" : "",
 	       doc_bool(agent, "applying", false) ? ", an apply is running" : "");
 	yyjson_arr_foreach(yyjson_obj_get(v, "problems"), i, max, problem)

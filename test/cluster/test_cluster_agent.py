@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent of one node against a real API server: what it watches, writes and serves, with and without the server."""
+import json
+import os
+import signal
+import time
+
+import pytest
+
+import agenthost
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces and netdevs")
+
+STATES = "/apis/sriovnetwork.openshift.io/v1/namespaces/kvrail-system/sriovnetworknodestates"
+NADS = "/apis/k8s.cni.cncf.io/v1/namespaces/{}/network-attachment-definitions"
+
+
+@pytest.fixture(scope="module")
+def system(control_plane):
+    control_plane.namespace("kvrail-system")
+    return control_plane
+
+
+@pytest.fixture
+def host(tmp_path, system, request):
+    name = f"n{abs(hash(request.node.name)) % 10**6}"
+    with agenthost.AgentHost(tmp_path, system, name, {"rail0": ["d0", "d1"], "rail1": ["d2", "d3"]}) as h:
+        yield h
+
+
+def writes(plane, node, since=0):
+    """Changes that the agent of @node asked for."""
+    return [e for e in plane.audit() if e["verb"] in ("create", "update", "patch", "delete") and e.get("userAgent", "").startswith("kvrail")
+            and (e["objectRef"].get("name") == node or e["objectRef"]["resource"] != "sriovnetworknodestates")][since:]
+
+
+def nad(plane, namespace, name, resource, network):
+    plane.post(NADS.format(namespace), {
+        "apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
+        "metadata": {"name": name, "annotations": {"k8s.v1.cni.cncf.io/resourceName": f"openshift.io/{resource}"}},
+        "spec": {"config": json.dumps({"cniVersion": "1.0.0", "name": name, "type": "sriov",
+                                       "ipam": {"type": "whereabouts", "range": network}})}})
+
+
+def test_a_node_makes_its_node_state_and_then_writes_nothing(host, system):
+    host.start().wait_ready()
+    state = host.sync("Succeeded")
+    assert state["metadata"]["annotations"]["sriovnetwork.openshift.io/desired-state"] == "Idle"
+    before = len(writes(system, host.name))
+    time.sleep(3)
+    assert len(writes(system, host.name)) == before
+    assert host.node_state()["metadata"]["resourceVersion"] == state["metadata"]["resourceVersion"]
+
+
+def test_a_node_state_that_cannot_be_done_says_why_once(host, system):
+    host.start().wait_ready()
+    host.sync("Succeeded")
+    system.patch(f"{STATES}/{host.name}", {"spec": {"interfaces": [{"pciAddress": "0000:ff:1f.7", "name": "p2", "numVfs": 2}]}},
+                 content_type="application/merge-patch+json")
+    state = host.sync("Failed")
+    assert "0000:ff:1f.7" in state["status"]["lastSyncError"], state["status"]
+    assert any("0000:ff:1f.7" in p for p in host.status()["problems"])
+    version = state["metadata"]["resourceVersion"]
+    time.sleep(2)
+    assert host.node_state()["metadata"]["resourceVersion"] == version
+    system.patch(f"{STATES}/{host.name}", {"spec": {"interfaces": None}}, content_type="application/merge-patch+json")
+    assert "lastSyncError" not in host.sync("Succeeded")["status"]
+
+
+def test_the_runtime_is_sent_here_while_the_agent_is_ready(host):
+    host.start().wait_ready()
+    conf = json.loads(host.conf.read_text())
+    assert conf["type"] == "kvrail" and conf["clusterNetwork"] == str(host.conf_dir / "10-bridge.conflist")
+    assert host.conf.stat().st_mode & 0o777 == 0o600 and (host.bin / "kvrail").exists()
+    (host.conf_dir / "10-bridge.conflist").rename(host.dir / "away")
+    host.wait_for(lambda: not host.conf.exists(), "the configuration to go with the default network")
+    host.wait_for(lambda: host.readyz()[0] == 500 and "no default network" in host.readyz()[1], "the reason")
+    (host.dir / "away").rename(host.conf_dir / "10-bridge.conflist")
+    host.wait_for(host.conf.exists, "the configuration to come back")
+    host.kill(signal.SIGTERM)
+    assert not host.conf.exists()
+
+
+def test_a_killed_agent_leaves_the_configuration_and_an_update_may(host):
+    host.start().wait_ready()
+    host.kill()
+    assert host.conf.exists()
+    host.start("--keep-cni-conf").wait_ready()
+    host.kill(signal.SIGTERM)
+    assert host.conf.exists()
+
+
+def test_an_agent_without_api_server_is_ready_once_it_has_a_snapshot(host, system, namespace):
+    host.relay.stop()
+    host.start()
+    host.wait_for(lambda: host.socket.exists(), "the socket")
+    host.wait_for(lambda: host.readyz()[0] == 500 and "API server" in host.readyz()[1], "the reason", 20)
+    assert not host.conf.exists()
+    host.relay.start()
+    host.wait_ready()
+    host.pod(namespace, "p", {"k8s.v1.cni.cncf.io/networks": "rail"})
+    host.wait_for(lambda: host.snapshot() and '"p"' in host.snapshot(), "the pod in the snapshot")
+    host.relay.stop()
+    host.kill()
+    host.start().wait_ready()
+    assert host.status()["agent"]["ready"]
+
+
+def test_status_says_since_when_the_api_server_is_away(host):
+    host.start().wait_ready()
+    host.relay.stop()
+    text = host.wait_for(lambda: [p for p in host.status()["problems"] if "no word from the API server" in p], "the problem", 30)[0]
+    assert "pods that are known here are attached" in text
+    host.relay.start()
+    host.wait_for(lambda: not host.status()["problems"], "the end of it", 60)
+
+
+def test_metrics_tell_of_requests_and_pools(host):
+    host.start().wait_ready()
+    host.wait_for(lambda: host.status()["pools"], "pools")
+    status, text = host.http("GET", "/metrics")
+    assert status == 200
+    values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    assert values["kvrail_agent_ready"] == "1" and values['kvrail_resource_devices{resource="openshift.io/rail0"}'] == "2"
+    assert float(values['kvrail_api_requests_total{verb="list",outcome="ok"}']) >= 3
+    assert float(values["process_resident_memory_bytes"]) > 0
+    families = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
+    assert len(families) == len(set(families))
+
+
+def test_changes_are_for_the_api_server(host):
+    host.start().wait_ready()
+    status, text = host.http("GET", "/kvrail/objects/SriovNetwork")
+    assert status == 409 and "API server" in text
