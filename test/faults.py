@@ -14,6 +14,7 @@ import http.client
 import http.server
 import json
 import pathlib
+import random
 import re
 import ssl
 import subprocess
@@ -286,7 +287,7 @@ class FaultServer:
     def __init__(self, backend, tls=None):
         """@tls: (certificate file, key file)."""
         self.backend, self.requests, self.faults, self.lock = backend, [], [], threading.Lock()
-        self.ended = threading.Event()
+        self.ended, self.share = threading.Event(), 0
         self.http = _Server(("127.0.0.1", 0), _Handler)
         self.http.owner = self
         if tls:
@@ -302,8 +303,14 @@ class FaultServer:
             self.faults.append((fault, method, path))
         return fault
 
+    def fault_at_random(self, share, seed, kinds):
+        """From now on that share of the requests gets one of @kinds (each the arguments of a Fault)."""
+        self.chance, self.share, self.kinds = random.Random(seed), share, kinds
+
     def take(self, method, target):
         with self.lock:
+            if self.share and self.chance.random() < self.share:
+                return Fault(**self.chance.choice(self.kinds))
             for fault, wanted, path in self.faults:
                 if fault.times and (not wanted or wanted == method) and re.search(path, target):
                     fault.times -= 1

@@ -14,9 +14,12 @@
  *   1. Allocate of a VF that a live pod holds waits up to three seconds for it (its DEL may be on the way) and then fails
  *      with the pod's name.
  *   2. GetPreferredAllocation never proposes one.
- *   3. A VF that a pod holds, but that the kubelet's pod resources do not list, is advertised Unhealthy ("held by NS/POD, of
- *      which the kubelet has no record"): the kubelet would count it as free. It costs one of the node's allocatable
- *      until that pod is gone, and comes back then at once. A held VF that the kubelet knows of stays as healthy as its port is.
+ *   3. A held VF stays as healthy as its port is while its pod's spec asks for the resource (holder.requested), whether the kubelet
+ *      still has a record of the allocation or not: the pod is in the sums of kubelet and scheduler, so that as many VFs as they think free
+ *      are free, and by 2 the kubelet takes those. (Were it Unhealthy, the pod would be counted twice and as many free VFs could
+ *      not be had: kubelet 1.34 then fails pods with "OutOf<resource>: used 1, capacity 1".)
+ *   4. One whose pod does not ask for the resource is in nobody's sums: it is advertised Unhealthy ("held by NS/POD, of which the kubelet
+ *      has no record") unless the kubelet's pod resources list it, and comes back at once when the pod is gone.
  *
  * Threads: one moves the bytes of all sockets (epoll), one reads facts, registers and answers Allocate; host callbacks are
  * called from the second. Memory: of a few hundred VFs some tens of KB.
@@ -61,6 +64,7 @@ struct device_resource {
 /* A VF that a pod has or is being given. */
 struct device_holder {
 	const char *pci, *namespace, *name;
+	bool requested; /* the pod's spec asks for the VF's resource: kubelet and scheduler count it */
 };
 
 struct device_host {

@@ -87,7 +87,7 @@ static bool is_given(const struct device_plugin *p, const char *resource, const 
 }
 
 /*
- * Who holds what, and which of it the kubelet has no record of. It is asked after the host was, as a pod is given its VF before it
+ * Who holds what, and which of it is in no sum of the kubelet's. It is asked after the host was, as a pod is given its VF before it
  * holds it, and the host again after that, as a pod may have gone meanwhile.
  */
 static void find_held(struct device_plugin *p, struct arena *a, struct look *all, size_t n, bool ask_kubelet)
@@ -100,7 +100,7 @@ static void find_held(struct device_plugin *p, struct arena *a, struct look *all
 		for (size_t j = 0; j < n_held && !all[i].facts.held; j++)
 			if (!strcmp(held[j].pci, all[i].pci)) {
 				all[i].facts.held = true;
-				strangers += !p->given_arena || !is_given(p, all[i].resource->full, all[i].pci);
+				strangers += !held[j].requested && (!p->given_arena || !is_given(p, all[i].resource->full, all[i].pci));
 			}
 	if (strangers || (ask_kubelet && n_held))
 		ask(p);
@@ -109,7 +109,7 @@ static void find_held(struct device_plugin *p, struct arena *a, struct look *all
 	holders(p, a, &held, &n_held);
 	for (size_t i = 0; i < n; i++)
 		for (size_t j = 0; j < n_held && all[i].facts.held; j++)
-			if (!strcmp(held[j].pci, all[i].pci) && !is_given(p, all[i].resource->full, all[i].pci))
+			if (!strcmp(held[j].pci, all[i].pci) && !held[j].requested && !is_given(p, all[i].resource->full, all[i].pci))
 				all[i].facts.stranger = arena_printf(a, "%s/%s", held[j].namespace, held[j].name);
 }
 

@@ -3,7 +3,8 @@
  * The device plugin without an agent, for tests: one line of JSON on stdin is one order, one on stdout one thing that happened.
  *	device_driver {"root", "kubeletDir", "podResources", "infoDir", "devDir", "cdi", "holdMs", "pollMs"}
  *	{"update": [{"prefix", "name", "rdma", "vhostNet", "excludeTopology", "shares", "vfs": [{"pci", "pf", "netdev", "index", "numa"}]}]}
- *	{"holders": [{"pci", "namespace", "name"}]}   {"poke": true}   {"show": true}
+ *	{"holders": [{"pci", "namespace", "name", "requested"}]}   {"poke": true}   {"show": true}
+ *	{"pod": "NAME", "namespace"}   what the kubelet gave to it: [["container", "resource", "id"], ...]
  */
 #include <pthread.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include "base/strbuf.h"
 #include "codec/doc.h"
 #include "device/device.h"
+#include "device/podres.h"
 
 struct driver {
 	pthread_mutex_t lock;
@@ -36,7 +38,8 @@ static void holders(void *arg, struct arena *a, struct device_holder **ret, size
 	pthread_mutex_lock(&d->lock);
 	for (size_t i = 0; i < d->n; i++)
 		*(struct device_holder *)arena_push(a, ret, ret_n, sizeof(**ret)) = (struct device_holder){
-			arena_strdup(a, d->holders[i].pci), arena_strdup(a, d->holders[i].namespace), arena_strdup(a, d->holders[i].name) };
+			arena_strdup(a, d->holders[i].pci), arena_strdup(a, d->holders[i].namespace), arena_strdup(a, d->holders[i].name),
+			d->holders[i].requested };
 	pthread_mutex_unlock(&d->lock);
 }
 
@@ -91,7 +94,28 @@ static void update(struct device_plugin *p, struct arena *a, yyjson_val *list)
 		say(NULL, true, e.msg);
 }
 
-static void order(struct driver *d, struct device_plugin *p, const char *line)
+static void show_pod(const char *socket, struct arena *a, const char *ns, const char *name)
+{
+	yyjson_mut_doc *doc = doc_new(a);
+	yyjson_mut_val *all = yyjson_mut_arr(doc), *v;
+	struct podres_device *given;
+	struct err e;
+	size_t n;
+
+	if (podres_get(socket, ns, name, 0, a, &given, &n, &e) < 0) {
+		say(NULL, true, e.msg);
+		return;
+	}
+	for (size_t i = 0; i < n; i++) {
+		v = yyjson_mut_arr_add_arr(doc, all);
+		yyjson_mut_arr_add_str(doc, v, given[i].container);
+		yyjson_mut_arr_add_str(doc, v, given[i].resource);
+		yyjson_mut_arr_add_str(doc, v, given[i].id);
+	}
+	print(doc_mut_to_json(a, all, false));
+}
+
+static void order(struct driver *d, struct device_plugin *p, const char *socket, const char *line)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
 	yyjson_arr_iter i;
@@ -113,13 +137,15 @@ static void order(struct driver *d, struct device_plugin *p, const char *line)
 		while ((v = yyjson_arr_iter_next(&i)))
 			*(struct device_holder *)arena_push(d->arena, &d->holders, &d->n, sizeof(*d->holders)) = (struct device_holder){
 				arena_strdup(d->arena, doc_str(v, "pci")), arena_strdup(d->arena, doc_str(v, "namespace")),
-				arena_strdup(d->arena, doc_str(v, "name")) };
+				arena_strdup(d->arena, doc_str(v, "name")), doc_bool(v, "requested", false) };
 		pthread_mutex_unlock(&d->lock);
 	}
 	if (yyjson_obj_get(root, "update"))
 		update(p, a, yyjson_obj_get(root, "update"));
 	if (yyjson_obj_get(root, "poke"))
 		device_plugin_poke(p);
+	if (yyjson_obj_get(root, "pod"))
+		show_pod(socket, a, doc_str(root, "namespace"), doc_str(root, "pod"));
 	if (yyjson_obj_get(root, "show")) {
 		yyjson_mut_doc *doc = doc_new(a);
 
@@ -152,7 +178,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	while (getline(&line, &size, stdin) > 0)
-		order(&d, p, line);
+		order(&d, p, doc_str(o, "podResources"), line);
 	free(line);
 	device_plugin_stop(p);
 	arena_free(d.arena);

@@ -8,6 +8,7 @@
  *	kube_driver lock NS/NAME ID MS [DURATION RENEW RETRY] "locked" or the failure; given back when stdin ends
  *	kube_driver events NS/POD UID COUNT MESSAGE...        each message COUNT times
  *	kube_driver store put KIND NS NAME JSON | store get KIND NS NAME | store list KIND NS | store delete KIND NS NAME
+ *	kube_driver fill REF PREFIX N     adds data.PREFIX-1 to -N to a ConfigMap, each by a guarded update that is decided anew when need be
  * REF is GROUP/VERSION/PLURAL/NAMESPACE/NAME[/SUB], each of which may be empty. Success prints JSON (list: "NS/NAME" lines, then the
  * version); a failure prints "ENAME: words" and exits with 1. $KVRAIL_TEST_TIMEOUT is a call's time in ms.
  */
@@ -181,6 +182,43 @@ static int events(struct kube *k, int argc, char **argv)
 	return 0;
 }
 
+/* One member more; what happened to a change that got no answer is seen by reading again. */
+static int add_member(struct kube *k, const struct kube_ref *ref, const char *key)
+{
+	for (int tries = 0; tries < 200; tries++) {
+		_cleanup_arena_ struct arena *a = arena_new();
+		yyjson_mut_doc *doc = doc_new(a);
+		yyjson_mut_val *obj, *data;
+		yyjson_val *v;
+		int r = kube_get(k, a, ref, &v, &err);
+
+		if (r == 0 && yyjson_obj_get(yyjson_obj_get(v, "data"), key))
+			return 0;
+		if (r == 0) {
+			obj = yyjson_val_mut_copy(doc, v);
+			data = yyjson_mut_obj_get(obj, "data");
+			if (!data)
+				data = yyjson_mut_obj_add_obj(doc, obj, "data");
+			yyjson_mut_obj_add_str(doc, data, key, "1");
+			r = kube_update(k, a, ref, doc_mut_to_json(a, obj, false), NULL, &err);
+		}
+		if (r == 0)
+			return 0;
+		if (r != -ESTALE && !kube_is_away(r))
+			return r;
+	}
+	return err_set(&err, -ELOOP, "no end");
+}
+
+static int fill(struct kube *k, const struct kube_ref *ref, const char *prefix, int n)
+{
+	int r = 0;
+
+	for (int i = 1; i <= n && r == 0; i++)
+		r = add_member(k, ref, arena_printf(arena, "%s-%d", prefix, i));
+	return print(r, NULL);
+}
+
 static bool kind_of(const char *kind, struct store_kind *ret)
 {
 	*ret = (struct store_kind){ "", "v1", !strcmp(kind, "Namespace") ? "namespaces" : "configmaps", strcmp(kind, "Namespace") != 0 };
@@ -248,6 +286,8 @@ static int run(struct kube *k, int argc, char **argv)
 
 	if (!strcmp(what, "list"))
 		return list(k, argc, argv);
+	if (!strcmp(what, "fill"))
+		return fill(k, &ref, argv[3], atoi(argv[4]));
 	if (!strcmp(what, "watch"))
 		return watch(k, argc, argv);
 	if (!strcmp(what, "get"))

@@ -409,6 +409,23 @@ def test_vf_of_a_pod_that_the_kubelet_forgot_is_never_given(node):
     assert p.allocate(held)["env"]
 
 
+def test_forgotten_pod_that_asked_for_its_vf_is_not_counted_twice(node):
+    """Its request is in the sums of kubelet and scheduler: were its VF unhealthy too, a free one could not be had."""
+    n = node()
+    vfs = vfs_of(n.tree, PF)
+    held, free = vfs[0]["pci"], [v["pci"] for v in vfs[1:]]
+    n.order(holders=[{"pci": held, "namespace": "llm", "name": "prefill-0", "requested": True}])
+    n.offer(*vfs)
+    p = n.kubelet.plugin(P2)
+    assert {h for h, _ in p.next().values()} == {"Healthy"}
+    for size in (1, 2, 3):
+        assert set(p.preferred([held, *free], size)) <= set(free) and len(p.preferred([held, *free], size)) == size
+    with pytest.raises(grpc.RpcError) as e:
+        p.allocate(held)
+    assert f"{held} is held by pod llm/prefill-0" in e.value.details()
+    assert not n.health and p.news.empty()
+
+
 def test_pod_that_comes_is_not_taken_for_a_stranger(node):
     """The kubelet is asked after the pod is seen to hold its VF, however old its last answer is."""
     n = node(pollMs=20)

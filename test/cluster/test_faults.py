@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A proxy that breaks things before a real API server: what kvrail's client keeps and writes converges all the same."""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from faults import Fault, FaultServer, Upstream, kubeconfig  # noqa: E402
+from kubedriver import DRIVER, Held, environment, run  # noqa: E402
+
+pytestmark = pytest.mark.skipif(not os.access(DRIVER, os.X_OK), reason=f"{DRIVER} is not built: run 'make asan'")
+
+ALL = [dict(status=409), dict(status=429, headers={"Retry-After": "1"}), dict(status=429), dict(status=500), dict(status=503),
+       dict(status=504), dict(close=True), dict(lose=True), dict(cut=0), dict(cut=60), dict(slow=0.3), dict(hang=0.5)]
+
+
+@pytest.fixture
+def proxy(control_plane):
+    with FaultServer(Upstream(control_plane.url, control_plane.authority.certificate)) as p:
+        yield p
+
+
+@pytest.fixture
+def config(control_plane, proxy, tmp_path):
+    return kubeconfig(tmp_path, proxy.url, user={"token": control_plane.tokens["admin"]})
+
+
+def configmap(plane, namespace, name):
+    return plane.get(f"/api/v1/namespaces/{namespace}/configmaps/{name}")
+
+
+def test_two_writers_lose_nothing_and_an_informer_sees_it_all(control_plane, namespace, proxy, config):
+    control_plane.post(f"/api/v1/namespaces/{namespace}/configmaps", {"metadata": {"name": "shared"}})
+    ref = f"/v1/configmaps/{namespace}/shared"
+    with Held(config, "watch", f"/v1/configmaps/{namespace}") as w:
+        w.until("SYNCED")
+        proxy.fault_at_random(0.3, 1, ALL)
+        for watch_fault in (dict(lines=2), dict(cut=100), dict(lines=5), dict(send=[
+                '{"type":"ERROR","object":{"kind":"Status","code":410,"message":"too old resource version"}}'])):
+            proxy.fault(Fault(times=2, **watch_fault), path="watch=1")
+        writers = [subprocess.Popen([DRIVER, "fill", ref, name, "40"], env=environment(config), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                    text=True) for name in ("one", "two")]
+        for process in writers:
+            out, err = process.communicate(timeout=300)
+            assert process.returncode == 0, out + err
+        proxy.share = 0
+        wanted = {f"{name}-{i}": "1" for name in ("one", "two") for i in range(1, 41)}
+        assert configmap(control_plane, namespace, "shared")["data"] == wanted
+        control_plane.wait_for(lambda: w.all().get(f"{namespace}/shared") == wanted, "the informer to see it all", timeout=30)
+    faults = len([r for r in proxy.requests if r.status not in (200, 201)])
+    assert faults > 20, "the proxy was too kind"
+    print(f"{len(proxy.requests)} requests, {faults} of them failed")
+
+
+def test_an_expired_token_is_replaced_while_a_watch_runs(control_plane, namespace, proxy, tmp_path):
+    control_plane.post(f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": "reader"}})
+    control_plane.apply([
+        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "r", "namespace": namespace},
+         "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "watch"]}]},
+        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "r", "namespace": namespace},
+         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"},
+         "subjects": [{"kind": "ServiceAccount", "name": "reader", "namespace": namespace}]}])
+    token = tmp_path / "token"
+    token.write_text("expired")
+    config = kubeconfig(tmp_path, proxy.url, user={"tokenFile": "token"})
+    r = run(config, "list", f"/v1/configmaps/{namespace}")
+    assert r.error == "EACCES" and str(token) in r.text
+    with Held(config, "watch", f"/v1/configmaps/{namespace}") as w:
+        w.say("wait")
+        assert str(token) in w.until("wait")[-1]
+        (tmp_path / "next").write_text(control_plane.token(namespace, "reader"))
+        os.rename(tmp_path / "next", token)
+        w.until("SYNCED", timeout=30)
+        # the API server no longer knows it: the watch goes on with what is in the file by then
+        proxy.fault(Fault(lines=1), path="watch=1")
+        proxy.fault(Fault(status=401, body=json.dumps({"kind": "Status", "message": "Unauthorized"})), path="watch=1")
+        control_plane.post(f"/api/v1/namespaces/{namespace}/configmaps", {"metadata": {"name": "a"}, "data": {}})
+        w.until(f"ADDED {namespace}/a {{}}", timeout=30)
+
+
+def test_one_leader_at_a_time_whatever_breaks(control_plane, namespace, proxy, config):
+    proxy.fault_at_random(0.3, 2, [k for k in ALL if "hang" not in k])
+    processes = [subprocess.Popen(
+        ["bash", "-c", f'for i in 1 2 3; do coproc D {{ {DRIVER} lock {namespace}/l id{n} 60000 4000 3000 300; }}; '
+                       'while read -r line <&"${D[0]}"; do [ "$line" = locked ] && break; done; '
+                       f'echo in {n} >>{control_plane.dir}/order; sleep 0.3; echo out {n} >>{control_plane.dir}/order; '
+                       'exec {D[1]}>&-; wait $D_PID; done'],
+        env=environment(config), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for n in range(3)]
+    for p in processes:
+        out, err = p.communicate(timeout=240)
+        assert p.returncode == 0, out + err
+    holders = []
+    order = (control_plane.dir / "order").read_text().split("\n")[:-1]
+    assert len(order) == 18
+    for i in range(0, 18, 2):
+        holders.append(order[i].split()[1])
+        assert order[i].startswith("in") and order[i + 1] == f"out {holders[-1]}", order
+    assert sorted(holders) == ["0"] * 3 + ["1"] * 3 + ["2"] * 3
