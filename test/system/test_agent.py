@@ -243,3 +243,49 @@ def test_full_disk_is_one_clear_error_and_loses_nothing(node, tmp_path):
     finally:
         node.stop()
         run("umount", small)
+
+
+def bridged(node, *devices):
+    """Two pods' interfaces meet on one bridge, as ports of one switch."""
+    must("ip", "-n", node.name, "link", "add", "br0", "mtu", "9000", "type", "bridge")
+    must("ip", "-n", node.name, "link", "set", "br0", "up")
+    for d in devices:
+        must("ip", "-n", node.name, "link", "set", d, "mtu", "9000")
+        must("ip", "-n", node.name, "link", "set", f"{d}-peer", "mtu", "9000", "master", "br0", "up")
+
+
+def test_verify_takes_the_other_pods_name_and_makes_it_listen(node, pod):
+    node.start()
+    apply(node, NETWORKS)
+    bridged(node, "soft0", "soft1")
+    for name in ("p", "q"):
+        assert node.kvrail("attach", name, "a", "--netns", pod(name)[0]).returncode == 0
+    r = node.kvrail("verify", "q", "default/p", "--timeout", "20", "-o", "json")
+    assert r.returncode == 0, r.stdout + r.stderr
+    lines = {(line["where"], line["check"]): line["verdict"] for line in json.loads(r.stdout)["lines"]}
+    assert any(where == "peer" for where, _ in lines)
+    assert lines["path", "9000-byte path"] == "ok", lines
+    r = node.kvrail("verify", "q", "nobody")
+    assert r.returncode == 1 and "no pod nobody" in r.stderr
+    assert node.kvrail("verify", "q", "p", "--listen").returncode == 2
+
+
+def test_top_shows_what_went_by_which_way(node, pod):
+    node.start()
+    apply(node, NETWORKS)
+    bridged(node, "soft0", "soft1")
+    names = [pod(name)[1] for name in ("p", "q")]
+    for name, full in zip(("p", "q"), names):
+        assert node.kvrail("attach", name, "a", "--netns", f"/run/netns/{full}").returncode == 0
+    ping = subprocess.Popen(["ip", "netns", "exec", names[0], "ping", "-q", "-i", "0.02", "-s", "8000", "10.9.0.2"], stdout=subprocess.DEVNULL)
+    try:
+        r = node.kvrail("top", "--interval", "1", "-o", "json")
+        table = node.kvrail("top", "--interval", "1", "--pod", "default/q")
+    finally:
+        ping.kill()
+        ping.wait()
+    rails = {rail["pod"]: rail for rail in json.loads(r.stdout)["rails"]}
+    assert set(rails) == {"p", "q"} and all(rail["tcpTxPerSecond"] > 100_000 and rail["tcpTxBytes"] > 0 for rail in rails.values()), rails
+    assert "rdmaTxBytes" not in rails["p"]  # a veth has no RDMA device: not known is not zero
+    assert "default/q" in table.stdout and "default/p" not in table.stdout and "B/s" in table.stdout, table.stdout
+    assert node.kvrail("top", "--interval", "4000").returncode == 2
