@@ -59,6 +59,29 @@ int rtnl_add_route(struct nl *nl, unsigned index, const struct rtnl_route *r, st
 			   r->has_gateway ? via : "");
 }
 
+int rtnl_del_default_routes(struct nl *nl, unsigned index, int family, unsigned *ret_n, struct err *e)
+{
+	/* scope "nowhere" and protocol, type unset: whatever they are */
+	const struct rtmsg rtm = { .rtm_family = (uint8_t)family, .rtm_table = RT_TABLE_MAIN, .rtm_scope = RT_SCOPE_NOWHERE };
+	unsigned n = 0;
+
+	for (;; n++) {
+		struct nl_msg m;
+		int x;
+
+		nl_msg_init(&m, RTM_DELROUTE, 0, &rtm, sizeof(rtm));
+		nl_put_u32(&m, RTA_OIF, index);
+		x = rtnl_change(nl, &m, index, e, "take the default route away");
+		if (x == -ESRCH || x == -ENOENT || x == -EAFNOSUPPORT)
+			break;
+		if (x < 0)
+			return x;
+	}
+	if (ret_n)
+		*ret_n = n;
+	return 0;
+}
+
 static const struct nl_policy route_policy[RTA_TABLE + 1] = {
 	[RTA_OIF] = { NL_U32 },
 	[RTA_PRIORITY] = { NL_U32 },

@@ -73,6 +73,8 @@ struct rtnl_route {
 };
 
 int rtnl_add_route(struct nl *nl, unsigned index, const struct rtnl_route *route, struct err *e);
+/* Take every default route of the family in the main table by this link away; *ret_n (may be NULL) counts them. None there is success. */
+int rtnl_del_default_routes(struct nl *nl, unsigned index, int family, unsigned *ret_n, struct err *e);
 /* Packets from the address @from look into @table first (ip rule); net/core/fib_rules.c. Adding what is there, deleting what is not, is success. */
 int rtnl_add_rule(struct nl *nl, const struct rtnl_addr *from, uint32_t table, struct err *e);
 int rtnl_del_rule(struct nl *nl, const struct rtnl_addr *from, uint32_t table, struct err *e);
