@@ -166,7 +166,7 @@ static int open_host(struct add_work *w, struct err *e)
 /* What is there and what shall change, into the attachment. Changes nothing. */
 static int find_and_plan(struct add_work *w, struct err *e)
 {
-	int r = open_host(w, e);
+	int r = w->n ? open_host(w, e) : 0;
 
 	for (size_t i = 0; r == 0 && i < w->n; i++) {
 		struct rail_work *rw = &w->rails[i];
@@ -180,7 +180,7 @@ static int find_and_plan(struct add_work *w, struct err *e)
 			return err_wrap(e, r, "%s (network %s)", rw->rec->ifname, rw->rail->network);
 	}
 	w->e = e;
-	return r < 0 ? r : netns_call(w->netns_fd, false, pod_names_are_free, w, e);
+	return r < 0 || !(w->n + w->at->n_delegates) ? r : netns_call(w->netns_fd, false, pod_names_are_free, w, e);
 }
 
 /* Addresses of all rails in one transaction. */
@@ -260,26 +260,83 @@ static bool with_rdma(const struct attachment *at)
 	return false;
 }
 
-/* Everything that the journal already names. */
-static int change_kernel(struct add_work *w, struct err *e)
+static int make_rails(struct add_work *w, struct err *e)
 {
-	int r = allocate(w, e);
+	int r;
 
+	if (!w->n)
+		return 0;
+	r = allocate(w, e);
+	meta_timing(w, "ipam");
 	if (r == 0)
 		r = host_step(w, e);
 	if (r == 0)
 		r = netns_call(w->netns_fd, with_rdma(w->at), pod_configure, w, e);
-	if (r < 0)
-		return r;
-	engine_step(w->en, STEP_READY, 0);
-	w->at->state = ATTACHMENT_READY;
-	return engine_commit(w->en, w->at, NULL, e);
+	return r;
 }
 
-static char *make_result(const struct add_work *w)
+/* A pod that would rather not start than use TCP. Soft RoCE counts where the agent was told to make it. */
+static int check_required(struct add_work *w, bool configured, struct err *e)
+{
+	const char *want = w->pod ? pairs_get(w->pod->annotations, w->pod->n_annotations, "kvrail.io/rdma") : NULL;
+
+	if (!want || !strcmp(want, "preferred"))
+		return 0;
+	if (strcmp(want, "required"))
+		return err_set(e, -EINVAL, "annotation kvrail.io/rdma: \"%s\" is neither required nor preferred", want);
+	if (!w->n)
+		return err_set(e, -EINVAL, "annotation kvrail.io/rdma: required, and no network of the pod is a rail: name one in " ANNOTATION_NETWORKS);
+	for (size_t i = 0; i < w->n; i++) {
+		const struct attachment_rail *rec = w->rails[i].rec;
+
+		if (!rec->rdma)
+			return err_set(e, -ENODEV, "%s (network %s): annotation kvrail.io/rdma: required, and VF %s has no RDMA device: is its RDMA driver "
+				       "loaded, and isRdma set in the policy?", rec->ifname, rec->network, *rec->vf ? rec->vf : rec->found->netdev);
+		if (configured && !rec->gid && !(rec->link_layer && !strcmp(rec->link_layer, "InfiniBand")))
+			return err_set(e, -ENODEV, "%s (network %s): annotation kvrail.io/rdma: required, and %s has no RoCE v2 GID: the network gives no "
+				       "address (ipam)", rec->ifname, rec->network, rec->rdma);
+		if (configured && rec->soft)
+			attachment_warn(w->at, "%s: kvrail.io/rdma: required is met by soft RoCE (%s), which the agent's --soft-roce allows: no hardware RDMA",
+					rec->ifname, rec->rdma);
+	}
+	return 0;
+}
+
+/* Everything that the journal already names. */
+static int change_kernel(struct add_work *w, struct cni_failure *f)
+{
+	int r = w->meta ? meta_run_delegates(w, true, f) : 0;
+
+	if (r)
+		return r;
+	r = make_rails(w, &f->e);
+	if (r == 0)
+		r = check_required(w, true, &f->e);
+	meta_timing(w, "kernel");
+	if (r < 0)
+		return cni_fail_errno(f, r);
+	if (w->meta) {
+		r = meta_run_delegates(w, false, f);
+		if (r == 0)
+			r = meta_default_routes(w, f);
+		if (r == 0)
+			r = meta_inject(w, f);
+		if (r)
+			return r;
+		meta_tell(w);
+	}
+	engine_step(w->en, STEP_READY, 0);
+	w->at->state = ATTACHMENT_READY;
+	r = engine_commit(w->en, w->at, NULL, &f->e);
+	return r < 0 ? cni_fail_errno(f, r) : 0;
+}
+
+static char *make_result(struct add_work *w)
 {
 	struct result_rail *out = arena_alloc(w->a, w->n * sizeof(*out));
 
+	if (w->meta)
+		return meta_result(w);
 	for (size_t i = 0; i < w->n; i++) {
 		const struct rail_work *rw = &w->rails[i];
 
@@ -300,14 +357,14 @@ static int journalled(struct add_work *w, struct cni_failure *f)
 	r = engine_commit(w->en, w->at, &committed, &f->e);
 	if (r < 0)
 		return cni_fail_errno(f, r);
-	r = change_kernel(w, &f->e);
+	r = change_kernel(w, f);
 	if (r == 0)
 		return 0;
-	cni_fail_errno(f, r);
 	committed = engine_find(w->en, w->rq->container, w->rq->ifname);
-	if (attachment_undo(w->en, committed, &why) < 0) {
+	if (attachment_undo(w->en, committed, w->rq->caller, &why) < 0) {
 		log_error("ADD %s %s: %s", w->rq->container, w->rq->ifname, why.msg);
-		f->details = arena_printf(w->a, "not all could be undone, it is tried again: %s", why.msg);
+		f->details = arena_printf(w->a, "%s%snot all could be undone, it is tried again: %s", f->details ? f->details : "",
+					  f->details ? "; " : "", why.msg);
 	}
 	return f->code;
 }
@@ -324,14 +381,18 @@ static int add_locked(struct add_work *w, struct cni_failure *f)
 				w->rq->ifname);
 	r = open_netns(w, f);
 	if (r == 0)
-		r = rails_of_request(w->a, &w->en->host, w->rq, &rails, &n, f);
+		r = meta_is(w->rq) ? meta_prepare(w, &rails, &n, f) : rails_of_request(w->a, &w->en->host, w->rq, &rails, &n, f);
 	if (r)
 		return r;
 	r = pick_vfs(w, rails, n, &mine, &f->e);
 	if (r == 0) {
 		fill_rails(w, rails);
+		if (w->meta)
+			meta_fill(w);
 		r = find_and_plan(w, &f->e);
 	}
+	if (r == 0)
+		r = check_required(w, false, &f->e);
 	r = r < 0 ? cni_fail_errno(f, r) : journalled(w, f);
 	engine_unreserve(w->en, &mine);
 	return r;
@@ -349,6 +410,8 @@ int add_run(struct attach_engine *en, struct arena *a, const struct request *rq,
 	engine_unlock_container(en, &busy);
 	if (r == 0)
 		*reply = make_result(&w);
+	else
+		meta_tell_failure(&w, f);
 	nl_close(w.host_nl);
 	nl_close(w.host_rdma);
 	if (w.netns_fd >= 0)

@@ -7,7 +7,6 @@
 #include "base/parse.h"
 
 #define JOURNAL_VERSION 1
-#define JOURNAL_SIZE_MAX (1u << 20)
 
 #define AT(owner, member) .offset = offsetof(struct owner, member)
 #define STR(owner, key, member) { .name = key, .type = FIELD_STR, AT(owner, member) }
@@ -88,6 +87,18 @@ static const struct field rail_fields[] = {
 };
 static TABLE(rail, attachment_rail, "rail");
 
+static const struct field delegate_fields[] = {
+	STR(attachment_delegate, "network", network),
+	{ .name = "ifname", .type = FIELD_STR, .flags = FIELD_REQUIRED, AT(attachment_delegate, ifname) },
+	{ .name = "conf", .type = FIELD_STR, .flags = FIELD_REQUIRED, AT(attachment_delegate, conf) },
+	STR(attachment_delegate, "runtime", runtime),
+	STR(attachment_delegate, "args", args),
+	BOOL(attachment_delegate, "master", master),
+	{ .name = "addresses", .type = FIELD_STRS, .flags = FIELD_BOUNDED, .max = 256, AT(attachment_delegate, addresses),
+	  .n_offset = offsetof(struct attachment_delegate, n_addresses) },
+};
+static TABLE(delegate, attachment_delegate, "delegate");
+
 static const char *const states[] = { ATTACHMENT_ADDING, ATTACHMENT_READY, ATTACHMENT_DELETING, NULL };
 
 static const struct field attachment_table_fields[] = {
@@ -103,6 +114,14 @@ static const struct field attachment_table_fields[] = {
 	  .n_offset = offsetof(struct attachment, n_warnings) },
 	{ .name = "rails", .type = FIELD_OBJECTS, .flags = FIELD_ALWAYS | FIELD_BOUNDED, .max = ATTACHMENT_RAILS_MAX,
 	  AT(attachment, rails), .n_offset = offsetof(struct attachment, n_rails), .of = &rail },
+	{ .name = "delegates", .type = FIELD_OBJECTS, .flags = FIELD_BOUNDED, .max = ATTACHMENT_RAILS_MAX, AT(attachment, delegates),
+	  .n_offset = offsetof(struct attachment, n_delegates), .of = &delegate },
+	STR(attachment, "pluginDirs", plugin_dirs),
+	STR(attachment, "cniDir", cni_dir),
+	STR(attachment, "cdiFile", cdi_file),
+	STR(attachment, "envDir", env_dir),
+	{ .name = "devices", .type = FIELD_STRS, .flags = FIELD_BOUNDED, .max = 4096, AT(attachment, devices),
+	  .n_offset = offsetof(struct attachment, n_devices) },
 };
 TABLE(attachment_table, attachment, "attachment");
 
@@ -158,6 +177,13 @@ static int check(struct attachment *at, const char *source, struct err *e)
 		    (r->found->admin_mac && hwaddr_parse(r->found->admin_mac, mac, 6) < 0))
 			return err_set(e, -EBADMSG, "%s: attachment.rails[%zu].found: a MAC address is none", source, i);
 	}
+	for (size_t i = 0; i < at->n_devices; i++)
+		if (!*at->devices[i] || strchr(at->devices[i], '/'))
+			return err_set(e, -EBADMSG, "%s: attachment.devices[%zu]: \"%s\" is no PCI address", source, i, at->devices[i]);
+	for (size_t i = 0; i < at->n_delegates; i++)
+		if (!parse_is_ifname(at->delegates[i].ifname))
+			return err_set(e, -EBADMSG, "%s: attachment.delegates[%zu].ifname: \"%s\" is no interface name", source, i,
+				       at->delegates[i].ifname);
 	return 0;
 }
 
@@ -169,7 +195,7 @@ int attachment_decode(const char *source, const char *text, size_t len, struct a
 	int64_t version;
 	int r;
 
-	r = doc_parse_json(at->arena, source, text, len, JOURNAL_SIZE_MAX, &root, e);
+	r = doc_parse_json(at->arena, source, text, len, ATTACHMENT_SIZE_MAX, &root, e);
 	if (r < 0) {
 		r = -EBADMSG;
 		goto fail;
@@ -211,6 +237,14 @@ yyjson_mut_val *attachment_json(yyjson_mut_doc *doc, const struct attachment *at
 		yyjson_mut_obj_add_val(doc, rail_v, "hostIfname", yyjson_mut_obj_get(kept, "netdev"));
 		yyjson_mut_obj_remove_key(rail_v, "set");
 	}
+	yyjson_mut_arr_iter_init(yyjson_mut_obj_get(v, "delegates"), &it);
+	while ((rail_v = yyjson_mut_arr_iter_next(&it))) {
+		yyjson_mut_obj_remove_key(rail_v, "conf");
+		yyjson_mut_obj_remove_key(rail_v, "runtime");
+		yyjson_mut_obj_remove_key(rail_v, "args");
+	}
+	yyjson_mut_obj_remove_key(v, "pluginDirs");
+	yyjson_mut_obj_remove_key(v, "cniDir");
 	return v;
 }
 

@@ -9,6 +9,7 @@
 #include "codec/table.h"
 
 #define ATTACHMENT_RAILS_MAX 64
+#define ATTACHMENT_SIZE_MAX (16u << 20) /* of a journal file: every delegate keeps a configuration */
 
 struct attachment_pod {
 	struct object obj;
@@ -61,6 +62,24 @@ struct attachment_rail {
 	struct attachment_set *set;	/* the same */
 };
 
+/* What names the rail's device: its PCI address, else its netdev on the host. */
+static inline const char *attachment_device(const struct attachment_rail *rec)
+{
+	return *rec->vf || !rec->found->netdev ? rec->vf : rec->found->netdev;
+}
+
+/* An interface that other makers' plugins make: what its DEL needs. */
+struct attachment_delegate {
+	struct object obj;
+	const char *network, *ifname;
+	const char *conf;    /* text of its final configuration or list of plugins */
+	const char *runtime; /* text of its capability arguments, NULL: none */
+	const char *args;    /* CNI_ARGS */
+	bool master;	     /* the default network */
+	const char **addresses; /* what it answered */
+	size_t n_addresses;
+};
+
 struct attachment {
 	struct object obj;
 	struct arena *arena; /* owns all of it; not part of the JSON */
@@ -72,6 +91,15 @@ struct attachment {
 	size_t n_warnings;
 	struct attachment_rail *rails;
 	size_t n_rails;
+	/* In a cluster. */
+	struct attachment_delegate *delegates; /* in the order they are made; rails come after the first if that is the default network */
+	size_t n_delegates;
+	const char *plugin_dirs; /* where the delegates' plugins are */
+	const char *cni_dir;	 /* and the cached results of theirs */
+	const char *cdi_file; /* path of the CDI specification, NULL: none is made */
+	const char *env_dir;  /* where a file ENVDIR/<device>.env is made for each of @devices, NULL: none */
+	const char **devices; /* PCI addresses that the pod holds, in rails or not */
+	size_t n_devices;
 };
 
 extern const struct table attachment_table;

@@ -23,7 +23,7 @@ static const struct attachment *mark_deleting(struct attach_engine *en, const st
 	return marked;
 }
 
-int del_run(struct attach_engine *en, const char *container, const char *ifname, struct err *e)
+int del_run(struct attach_engine *en, const char *container, const char *ifname, void *caller, struct err *e)
 {
 	const struct attachment *at;
 	struct busy busy;
@@ -32,7 +32,7 @@ int del_run(struct attach_engine *en, const char *container, const char *ifname,
 	engine_lock_container(en, &busy, container);
 	at = engine_find(en, container, ifname);
 	if (at)
-		r = attachment_undo(en, mark_deleting(en, at), e);
+		r = attachment_undo(en, mark_deleting(en, at), caller, e);
 	else
 		r = ipam_release(en->host.ipam, container, &ifname, ifname ? 1 : 0, e);
 	engine_unlock_container(en, &busy);
@@ -63,7 +63,7 @@ int del_if_dead(struct attach_engine *en, const char *container, const char *ifn
 	at = engine_find(en, container, ifname);
 	if (at && (strcmp(at->state, ATTACHMENT_READY) || netns_is_gone(at))) {
 		log_info("container %s, interface %s (%s): undoing", container, ifname, at->state);
-		r = attachment_undo(en, mark_deleting(en, at), e);
+		r = attachment_undo(en, mark_deleting(en, at), NULL, e);
 	}
 	engine_unlock_container(en, &busy);
 	return r < 0 ? err_wrap(e, r, "container %s, interface %s", container, ifname) : 0;
@@ -86,7 +86,7 @@ int gc_run(struct attach_engine *en, const struct request *rq, struct err *e)
 	struct err why;
 
 	for (size_t i = 0; i < n; i++) {
-		int r = is_valid(rq, &ids[i]) ? 0 : del_run(en, ids[i].container, ids[i].ifname, &why);
+		int r = is_valid(rq, &ids[i]) ? 0 : del_run(en, ids[i].container, ids[i].ifname, rq->caller, &why);
 
 		if (r < 0 && r != -EAGAIN && first == 0) {
 			first = r;

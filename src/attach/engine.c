@@ -133,11 +133,6 @@ int engine_forget(struct attach_engine *en, const struct attachment *at, struct 
 	return 0;
 }
 
-static const char *vf_name(const struct attachment_rail *r)
-{
-	return *r->vf ? r->vf : r->found->netdev;
-}
-
 const char **engine_taken(struct attach_engine *en, struct arena *a, size_t *ret_n)
 {
 	const char **taken = NULL;
@@ -146,7 +141,7 @@ const char **engine_taken(struct attach_engine *en, struct arena *a, size_t *ret
 	pthread_mutex_lock(&en->lock);
 	for (size_t i = 0; i < en->n; i++)
 		for (size_t k = 0; k < en->attachments[i]->n_rails; k++)
-			*(const char **)arena_push(a, &taken, &n, sizeof(*taken)) = arena_strdup(a, vf_name(&en->attachments[i]->rails[k]));
+			*(const char **)arena_push(a, &taken, &n, sizeof(*taken)) = arena_strdup(a, attachment_device(&en->attachments[i]->rails[k]));
 	for (const struct reserved *r = en->reserved; r; r = r->next)
 		for (size_t k = 0; k < r->n; k++)
 			*(const char **)arena_push(a, &taken, &n, sizeof(*taken)) = r->vfs[k];
@@ -242,9 +237,25 @@ struct attach_engine *attach_engine_free(struct attach_engine *en)
 	return NULL;
 }
 
-static int run_del(struct attach_engine *en, const struct request *rq, struct cni_failure *f)
+/* Does the journal know it? */
+static bool is_known(struct attach_engine *en, const struct request *rq)
 {
-	int r = del_run(en, rq->container, rq->ifname, &f->e);
+	struct busy busy;
+	bool known;
+
+	engine_lock_container(en, &busy, rq->container);
+	known = engine_find(en, rq->container, rq->ifname) != NULL;
+	engine_unlock_container(en, &busy);
+	return known;
+}
+
+static int run_del(struct attach_engine *en, struct arena *a, const struct request *rq, struct cni_failure *f)
+{
+	bool unknown = en->host.cluster && meta_is(rq) && !is_known(en, rq);
+	int r = del_run(en, rq->container, rq->ifname, rq->caller, &f->e);
+
+	if (r == 0 && unknown)
+		return meta_del_unknown(en, a, rq, f);
 
 	if (r == -EAGAIN) { /* the runtime can do nothing about it; the journal keeps it and it is tried again */
 		log_warn("DEL %s %s: %s", rq->container, rq->ifname, f->e.msg);
@@ -253,7 +264,7 @@ static int run_del(struct attach_engine *en, const struct request *rq, struct cn
 	return r < 0 ? cni_fail_errno(f, r) : 0;
 }
 
-static int run_check(struct attach_engine *en, const struct request *rq, struct cni_failure *f)
+static int run_check(struct attach_engine *en, struct arena *a, const struct request *rq, struct cni_failure *f)
 {
 	struct busy busy;
 	const struct attachment *at;
@@ -265,7 +276,9 @@ static int run_check(struct attach_engine *en, const struct request *rq, struct 
 		r = cni_fail(f, CNI_UNKNOWN_CONTAINER, NULL, "container %s has no interface %s of kvrail%s", rq->container, rq->ifname,
 			     at ? " that is ready" : "");
 	else
-		r = pod_check(at, &f->e);
+		r = at->n_rails ? pod_check(at, &f->e) : 0;
+	if (r == 0 && at->n_delegates)
+		r = meta_check(en, a, rq, at, f);
 	engine_unlock_container(en, &busy);
 	return r < 0 ? cni_fail_errno(f, r) : r;
 }
@@ -312,14 +325,16 @@ static int dispatch(struct attach_engine *en, struct arena *a, const struct requ
 			log_warn("%s", f->e.msg);
 		return add_run(en, a, rq, reply, f);
 	case VERB_DEL:
-		return run_del(en, rq, f);
+		return run_del(en, a, rq, f);
 	case VERB_CHECK:
-		return run_check(en, rq, f);
+		return run_check(en, a, rq, f);
 	case VERB_GC:
 		r = gc_run(en, rq, &f->e);
+		if (r == 0 && en->host.cluster && meta_is(rq))
+			return meta_gc(en, a, rq, f);
 		return r < 0 ? cni_fail_errno(f, r) : 0;
 	case VERB_STATUS:
-		return 0;
+		return en->host.cluster && meta_is(rq) ? meta_status(en, a, rq, f) : 0;
 	}
 	return cni_fail(f, CNI_INTERNAL, NULL, "verb %d", rq->verb);
 }

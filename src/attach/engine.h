@@ -7,6 +7,8 @@
 
 #include "attach/attach.h"
 #include "attach/attachment.h"
+#include "attach/delegate.h"
+#include "attach/nets.h"
 #include "attach/rail.h"
 #include "attach/steps.h"
 #include "linux/rdma.h"
@@ -80,7 +82,42 @@ struct add_work {
 	struct nl *host_nl, *host_rdma; /* of the initial namespace; host_rdma NULL: the kernel has no RDMA */
 	bool exclusive;
 	struct err *e;
+	/* in a cluster, of a meta plugin's request */
+	bool meta;
+	struct meta_conf mc;
+	struct attach_pod *pod; /* NULL: the sandbox is of none */
+	struct net *nets;
+	size_t n_nets;
+	struct cniresult *results; /* of each net that is not ours */
+	struct attach_device *devices; /* all that the pod holds */
+	size_t n_devices;
+	uint64_t since; /* of the stage that is measured */
 };
+
+/* meta-add.c: the parts of a meta plugin's ADD, in their order. */
+int meta_prepare(struct add_work *w, struct rail **ret, size_t *ret_n, struct cni_failure *f); /* pod, networks, devices: the rails among them */
+void meta_fill(struct add_work *w); /* what the journal must know of the rest */
+int meta_run_delegates(struct add_work *w, bool master, struct cni_failure *f); /* the default network's, or all others */
+int meta_default_routes(struct add_work *w, struct cni_failure *f);
+int meta_inject(struct add_work *w, struct cni_failure *f); /* CDI or environment files */
+void meta_tell(struct add_work *w); /* network-status and events */
+void meta_tell_failure(struct add_work *w, const struct cni_failure *f);
+char *meta_result(struct add_work *w);
+/* The stage that ends now took so long. */
+void meta_timing(struct add_work *w, const char *stage);
+
+/* meta-del.c: undo's part of it. @netns NULL: gone. @what collects failures. */
+struct strbuf;
+void meta_undo_delegate(struct attach_engine *en, const struct attachment *at, size_t i, const char *netns, void *caller, struct strbuf *failures);
+void meta_undo_files(const struct attachment *at, struct strbuf *failures);
+/* A DEL of a container that the journal does not know: what Multus noted of it, else its default network. */
+int meta_del_unknown(struct attach_engine *en, struct arena *a, const struct request *rq, struct cni_failure *f);
+int meta_check(struct attach_engine *en, struct arena *a, const struct request *rq, const struct attachment *at, struct cni_failure *f);
+int meta_status(struct attach_engine *en, struct arena *a, const struct request *rq, struct cni_failure *f);
+int meta_gc(struct attach_engine *en, struct arena *a, const struct request *rq, struct cni_failure *f);
+/* A delegate as the journal has it, ready to be called. */
+int meta_delegate(struct attach_engine *en, struct arena *a, const struct attachment *at, const struct attachment_delegate *rec, const char *netns,
+		  void *caller, struct delegate *ret, struct err *e);
 
 /* pod.c: run in the pod's namespace by netns_call(), @arg is a struct add_work. */
 int pod_names_are_free(void *arg); /* -EEXIST: an interface of a rail's name is there */
@@ -91,12 +128,15 @@ int pod_check(const struct attachment *at, struct err *e);
 /*
  * undo.c: take back all that the journal names, in reverse; what is not there any more is success. Goes on after failures
  * and collects them in @e. 0: all done, the journal file is gone and @at freed. -EAGAIN: only a VF that the kernel has not
- * returned yet is missing. Call with the container locked.
+ * returned yet is missing, or addresses that the API server must take back. Call with the container locked.
  */
-int attachment_undo(struct attach_engine *en, const struct attachment *at, struct err *e);
+int attachment_undo(struct attach_engine *en, const struct attachment *at, void *caller, struct err *e);
 
-/* del.c: mark as deleting, then undo. Nothing there: releases addresses and succeeds. Takes the container's lock. */
-int del_run(struct attach_engine *en, const char *container, const char *ifname, struct err *e);
+/*
+ * del.c: mark as deleting, then undo. Nothing there: releases addresses and succeeds. Takes the container's lock. @caller: of
+ * the request, NULL when there is none.
+ */
+int del_run(struct attach_engine *en, const char *container, const char *ifname, void *caller, struct err *e);
 /* Undo what the journal holds of @container, @ifname if it is not ready, or its namespace is gone. */
 int del_if_dead(struct attach_engine *en, const char *container, const char *ifname, struct err *e);
 /* All attachments of configuration @rq->name that are not in @rq->valid. */

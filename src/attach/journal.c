@@ -7,8 +7,6 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 
-#define FILE_MAX (1u << 20)
-
 int journal_open(const char *state_dir, bool create, struct err *e)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
@@ -75,7 +73,7 @@ static int load_one(int dirfd, struct arena *a, const char *name, struct attachm
 	_cleanup_free_ char *text = NULL;
 	struct attachment *at;
 	size_t len;
-	int r = file_read(dirfd, name, FILE_MAX, &text, &len);
+	int r = file_read(dirfd, name, ATTACHMENT_SIZE_MAX, &text, &len);
 
 	if (r < 0)
 		return err_errno(e, r == -EFBIG ? -EBADMSG : r, "%s", name);

@@ -214,11 +214,14 @@ int pod_names_are_free(void *arg)
 	struct rtnl_link link;
 	int r = rtnl_open(&nl, w->e);
 
-	for (size_t i = 0; r == 0 && i < w->n; i++) {
-		r = rtnl_link(nl, w->a, w->rails[i].rec->ifname, &link, w->e);
+	for (size_t i = 0; r == 0 && i < w->n + w->at->n_delegates; i++) {
+		const struct attachment_delegate *delegate = i < w->n ? NULL : &w->at->delegates[i - w->n];
+		const char *ifname = delegate ? delegate->ifname : w->rails[i].rec->ifname;
+
+		r = rtnl_link(nl, w->a, ifname, &link, w->e);
 		if (r == 0)
-			return err_set(w->e, -EEXIST, "the pod has an interface %s already: ask for another name (network %s)",
-				       w->rails[i].rec->ifname, w->rails[i].rail->network);
+			return err_set(w->e, -EEXIST, "the pod has an interface %s already: ask for another name (network %s)", ifname,
+				       delegate ? delegate->network : w->rails[i].rail->network);
 		r = r == -ENODEV ? 0 : r;
 	}
 	return r;

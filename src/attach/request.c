@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The order of checks and their words are those of containernetworking/cni pkg/skel and pkg/utils. */
-#include <ctype.h>
 #include <string.h>
 
+#include "attach/netconf.h"
 #include "attach/request.h"
 #include "base/parse.h"
 #include "base/strbuf.h"
@@ -90,20 +90,9 @@ static int check_env(struct arena *a, const struct cni_env *env, unsigned needs,
 	return 0;
 }
 
-/* [a-zA-Z0-9][a-zA-Z0-9_.-]* */
-static bool is_plain_name(const char *s)
-{
-	if (!isalnum((unsigned char)*s))
-		return false;
-	for (; *s; s++)
-		if (!isascii((unsigned char)*s) || (!isalnum((unsigned char)*s) && !strchr("_.-", *s)))
-			return false;
-	return true;
-}
-
 static int check_container(const char *id, struct cni_failure *f)
 {
-	if (!is_plain_name(id))
+	if (!netconf_is_name(id))
 		return cni_fail(f, CNI_INVALID_ENV, id, "invalid characters in containerID");
 	if (strlen(id) > CONTAINER_ID_MAX)
 		return cni_fail(f, CNI_INVALID_ENV, NULL, "containerID is longer than %d bytes", CONTAINER_ID_MAX);
@@ -160,7 +149,7 @@ static int check_conf(struct arena *a, const char *conf, size_t len, struct requ
 		rq->prev_result = NULL;
 	if (!is_set(rq->name))
 		return cni_fail(f, CNI_INVALID_CONFIG, NULL, "missing network name");
-	if (!is_plain_name(rq->name))
+	if (!netconf_is_name(rq->name))
 		return cni_fail(f, CNI_INVALID_CONFIG, arena_strdup(a, rq->name), "invalid characters found in network name");
 	if (rq->prev_result && !yyjson_is_obj(rq->prev_result))
 		return cni_fail(f, CNI_INVALID_CONFIG, NULL, "prevResult must be an object");
@@ -250,6 +239,9 @@ int request_parse(struct arena *a, const struct cni_env *env, const char *conf, 
 		return r;
 	rq.container = arena_strdup(a, env->container_id);
 	rq.ifname = arena_strdup(a, env->ifname);
+	rq.args = arena_strdup(a, is_set(env->args) ? env->args : "");
+	rq.path = arena_strdup(a, is_set(env->path) ? env->path : "");
+	rq.caller = env->caller;
 	rq.netns = is_set(env->netns) ? arena_strdup(a, env->netns) : NULL;
 	*ret = rq;
 	return 0;

@@ -34,6 +34,9 @@ struct request {
 	const char *container, *ifname, *netns; /* netns NULL: not given */
 	const char *pod_namespace, *pod_name, *pod_uid; /* NULL: not given */
 	const char *args_mac, *args_ip; /* of CNI_ARGS */
+	const char *args; /* all of CNI_ARGS, "" when there are none */
+	const char *path; /* CNI_PATH */
+	void *caller;	  /* of the environment */
 	enum cni_version version;
 	const char *name, *type; /* of the configuration */
 	yyjson_val *conf;

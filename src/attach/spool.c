@@ -69,7 +69,7 @@ static int apply_one(struct attach_engine *en, int fd, struct arena *a, const ch
 	}
 	if (r < 0)
 		return r;
-	r = del_run(en, id.container, id.ifname, e);
+	r = del_run(en, id.container, id.ifname, NULL, e);
 	/* what could not be undone is in the journal as deleting; only with nothing there is the file still needed */
 	if (r < 0 && !engine_find(en, id.container, id.ifname))
 		return r;

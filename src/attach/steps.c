@@ -4,6 +4,7 @@
 
 static const char *const names[STEP_COUNT + 1] = {
 	[STEP_JOURNAL] = "add-journal",
+	[STEP_DELEGATE] = "add-delegate",
 	[STEP_ALLOCATE] = "add-allocate",
 	[STEP_VF_SETTINGS] = "add-vf-settings",
 	[STEP_MOVE] = "add-move",
@@ -14,8 +15,13 @@ static const char *const names[STEP_COUNT + 1] = {
 	[STEP_ADDRESSES] = "add-addresses",
 	[STEP_READ_BACK] = "add-read-back",
 	[STEP_ANNOUNCE] = "add-announce",
+	[STEP_DEFAULT_ROUTE] = "add-default-route",
+	[STEP_CDI] = "add-cdi",
+	[STEP_STATUS] = "add-status",
 	[STEP_READY] = "add-ready",
 	[STEP_DELETING] = "del-journal",
+	[STEP_UNDO_CDI] = "del-cdi",
+	[STEP_UNDO_DELEGATE] = "del-delegate",
 	[STEP_UNDO_RXE] = "del-rxe",
 	[STEP_UNDO_RDMA] = "del-rdma-move",
 	[STEP_UNDO_MOVE] = "del-move",

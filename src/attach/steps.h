@@ -8,6 +8,7 @@
 
 enum attach_step {
 	STEP_JOURNAL,	   /* what was found and what will be set is written */
+	STEP_DELEGATE,	   /* a plugin of another maker; the default network's comes first, others after the rails */
 	STEP_ALLOCATE,	   /* addresses of all rails */
 	STEP_VF_SETTINGS,  /* admin MAC, VLAN, rate, spoofchk, trust, link state, through the PF */
 	STEP_MOVE,	   /* the netdev, into the pod's namespace under its new name */
@@ -18,9 +19,14 @@ enum attach_step {
 	STEP_ADDRESSES,	   /* and routes */
 	STEP_READ_BACK,	   /* what was promised is there */
 	STEP_ANNOUNCE,	   /* gratuitous ARP, unsolicited neighbour advertisement */
+	STEP_DEFAULT_ROUTE, /* one network's, instead of the others' */
+	STEP_CDI,	   /* devices and environment for the containers, as file */
+	STEP_STATUS,	   /* the pod's annotation network-status */
 	STEP_READY,	   /* the journal says so */
 	/* undo */
 	STEP_DELETING,	   /* the journal says so */
+	STEP_UNDO_CDI,	   /* and environment files */
+	STEP_UNDO_DELEGATE, /* in reverse: the default network's is last */
 	STEP_UNDO_RXE,
 	STEP_UNDO_RDMA,
 	STEP_UNDO_MOVE,	   /* the netdev, back under its own name */

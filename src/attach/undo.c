@@ -22,6 +22,7 @@
 
 struct undo {
 	struct attach_engine *en;
+	void *caller;
 	const struct attachment *at;
 	struct arena *a;
 	int netns_fd; /* -1: the namespace is gone */
@@ -274,27 +275,70 @@ static void close_all(struct undo *u)
 	arena_free(u->a);
 }
 
-static void undo_all(struct undo *u)
+/* The delegates of the default network, or the others, in reverse. */
+static void undo_delegates(struct undo *u, bool master)
+{
+	const struct attachment *at = u->at;
+	size_t before = u->failures.len;
+
+	for (size_t i = at->n_delegates; i-- > 0;) {
+		if (at->delegates[i].master != master)
+			continue;
+		engine_step(u->en, STEP_UNDO_DELEGATE, i);
+		meta_undo_delegate(u->en, at, i, u->netns_fd >= 0 ? at->netns : NULL, u->caller, &u->failures);
+	}
+	if (u->failures.len != before)
+		u->only_late = false;
+}
+
+static void undo_files(struct undo *u)
+{
+	size_t before = u->failures.len;
+
+	if (!u->at->cdi_file && !u->at->env_dir)
+		return;
+	engine_step(u->en, STEP_UNDO_CDI, 0);
+	meta_undo_files(u->at, &u->failures);
+	if (u->failures.len != before)
+		u->only_late = false;
+}
+
+/* With the API server away they are given back later, and nothing else need wait for it. */
+static void release(struct undo *u)
 {
 	const struct attachment *at = u->at;
 	const char **ifnames = arena_alloc(u->a, at->n_rails * sizeof(*ifnames));
+	int r;
 
-	if (u->netns_fd >= 0 && netns_call(u->netns_fd, false, undo_pod, u, &u->e) < 0) {
+	engine_step(u->en, STEP_RELEASE, 0);
+	for (size_t i = 0; i < at->n_rails; i++)
+		ifnames[i] = at->rails[i].ifname;
+	r = at->n_rails ? ipam_release(u->en->host.ipam, at->container, ifnames, at->n_rails, &u->e) : 0;
+	if (r == -EHOSTUNREACH)
+		strbuf_addf(&u->failures, "%s%s: addresses: %s", u->failures.len ? "; " : "", ifnames[0], u->e.msg);
+	else if (r < 0)
+		failed(u, &at->rails[0], "addresses");
+}
+
+static void undo_all(struct undo *u)
+{
+	const struct attachment *at = u->at;
+
+	undo_files(u);
+	undo_delegates(u, false);
+	if (at->n_rails && u->netns_fd >= 0 && netns_call(u->netns_fd, false, undo_pod, u, &u->e) < 0) {
 		strbuf_addf(&u->failures, "the pod's namespace %s: %s", at->netns, u->e.msg);
 		u->only_late = false;
 	}
 	for (size_t i = at->n_rails; i-- > 0;)
 		undo_host(u, i);
-	engine_step(u->en, STEP_RELEASE, 0);
-	for (size_t i = 0; i < at->n_rails; i++)
-		ifnames[i] = at->rails[i].ifname;
-	if (at->n_rails && ipam_release(u->en->host.ipam, at->container, ifnames, at->n_rails, &u->e) < 0)
-		failed(u, &at->rails[0], "addresses");
+	release(u);
+	undo_delegates(u, true);
 }
 
-int attachment_undo(struct attach_engine *en, const struct attachment *at, struct err *e)
+int attachment_undo(struct attach_engine *en, const struct attachment *at, void *caller, struct err *e)
 {
-	struct undo u = { .en = en, .at = at, .a = arena_new(), .netns_fd = -1, .host_fd = -1, .failures = STRBUF_INIT, .only_late = true };
+	struct undo u = { .en = en, .caller = caller, .at = at, .a = arena_new(), .netns_fd = -1, .host_fd = -1, .failures = STRBUF_INIT, .only_late = true };
 	int r = open_all(&u);
 
 	if (r < 0) {

@@ -16,6 +16,7 @@ from lab.runtime import CniError, Pod
 KVRAIL = TREE / os.environ.get("KVRAIL_BUILD", "build") / "kvrail"
 TRY_AGAIN = 11
 HARDWARE = {"add-rdma-move", "del-rdma-move"}  # igb has no RDMA device to move
+CLUSTER = {"add-delegate", "add-default-route", "add-cdi", "add-status", "del-cdi", "del-delegate"}  # of pods in a cluster: test_meta.py
 ONCE = {"add-journal", "add-allocate", "add-ready", "del-journal", "del-release", "del-forget"}  # for all rails together
 
 pytestmark = pytest.mark.lab
@@ -26,7 +27,7 @@ def steps():
     if not KVRAIL.exists():
         return []
     listed = subprocess.run([KVRAIL, "agent", "--list-steps"], capture_output=True, text=True, check=True).stdout.split()
-    return [name for s in listed if s not in HARDWARE for name in ([s] if s in ONCE else [s, s + "#1"])]
+    return [name for s in listed if s not in HARDWARE | CLUSTER for name in ([s] if s in ONCE else [s, s + "#1"])]
 
 
 @pytest.fixture(scope="module")

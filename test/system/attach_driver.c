@@ -9,7 +9,10 @@
  *	attach_driver STATE bench N NETNS  ADD and DEL, N times in this process: microseconds of the pair, median
  *	attach_driver STATE storm N NETNS...  N rounds of ADD and DEL, a thread for each namespace
  * KVRAIL_TEST_DEVICES lists the devices: netdevs ("d0 d1") or PCI addresses of VFs. STATE/nads/NS.NAME.json are the networks'
- * configurations. KVRAIL_CRASH_AT kills the process at a step; KVRAIL_SOFT_ROCE allows soft RoCE.
+ * configurations (NS.NAME.resource beside it: its resource, empty for none). KVRAIL_CRASH_AT kills the process at a step; KVRAIL_SOFT_ROCE allows soft RoCE.
+ * With KVRAIL_TEST_CLUSTER the engine is one in a cluster: STATE/pods/NS.NAME.json is a pod {"uid", "annotations", "containers": [{"name",
+ * "env": [NAMES], "gpu", "devices": {RESOURCE: [IDS]}}]}; status/NS.NAME and events are what it wrote; cdi, env, conf and cni are its folders.
+ * KVRAIL_TEST_BIN: where plugins are. KVRAIL_TEST_TIMEOUT: of theirs, in ms. KVRAIL_TEST_NO_CDI: the runtime has none.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -25,6 +28,7 @@
 
 struct driver {
 	struct attach_host host;
+	struct attach_cluster cluster;
 	struct attach_engine *en;
 	struct store *store;
 	const char *devices, *crash_at, *state;
@@ -80,7 +84,7 @@ static int network(void *arg, struct arena *a, const char *ns, const char *name,
 {
 	const struct driver *d = arg;
 	struct api_nad *nad = arena_alloc(a, sizeof(*nad));
-	_cleanup_free_ char *text = NULL;
+	_cleanup_free_ char *text = NULL, *resource = NULL;
 	char *path = arena_printf(a, "%s/nads/%s.%s.json", d->state, ns, name);
 	int r = file_read(AT_FDCWD, path, 1u << 20, &text, NULL);
 
@@ -90,10 +94,133 @@ static int network(void *arg, struct arena *a, const char *ns, const char *name,
 	nad->object.meta->annotations = arena_alloc(a, sizeof(struct pair));
 	nad->object.meta->annotations[0] = (struct pair){ NAD_RESOURCE_NAME, "test/soft" };
 	nad->object.meta->n_annotations = 1;
+	path = arena_printf(a, "%s/nads/%s.%s.resource", d->state, ns, name);
+	if (file_read(AT_FDCWD, path, 4096, &resource, NULL) == 0)
+		nad->object.meta->annotations[0].value = arena_strndup(a, resource, strcspn(resource, "\n"));
 	nad->spec = arena_alloc(a, sizeof(*nad->spec));
 	nad->spec->config = arena_strdup(a, text);
 	*ret = nad;
 	return 0;
+}
+
+static yyjson_val *read_pod(const struct driver *d, struct arena *a, const char *ns, const char *name, struct err *e)
+{
+	_cleanup_free_ char *text = NULL;
+	yyjson_val *v;
+	size_t len;
+
+	if (file_read(AT_FDCWD, arena_printf(a, "%s/pods/%s.%s.json", d->state, ns, name), 1u << 20, &text, &len) < 0) {
+		err_set(e, -ENOENT, "there is no pod %s/%s", ns, name);
+		return NULL;
+	}
+	return doc_parse_json(a, "pod", text, len, 1u << 20, &v, e) < 0 ? NULL : v;
+}
+
+static int pod(void *arg, struct arena *a, const char *ns, const char *name, const char *uid, struct attach_pod *ret, struct err *e)
+{
+	yyjson_val *v = read_pod(arg, a, ns, name, e), *k, *c, *n;
+	struct attach_pod p = { .namespace = ns, .name = name, .uid = v ? doc_str(v, "uid") : NULL };
+	yyjson_obj_iter members;
+	yyjson_arr_iter it, names;
+
+	if (!v)
+		return -ENOENT;
+	if (uid && p.uid && strcmp(uid, p.uid))
+		return err_set(e, -ESTALE, "pod %s/%s is another one by now", ns, name);
+	yyjson_obj_iter_init(yyjson_obj_get(v, "annotations"), &members);
+	while ((k = yyjson_obj_iter_next(&members)))
+		*(struct pair *)arena_push(a, &p.annotations, &p.n_annotations, sizeof(struct pair)) =
+			(struct pair){ yyjson_get_str(k), yyjson_get_str(yyjson_obj_iter_get_val(k)) };
+	yyjson_arr_iter_init(yyjson_obj_get(v, "containers"), &it);
+	while ((c = yyjson_arr_iter_next(&it))) {
+		struct attach_container *container = arena_push(a, &p.containers, &p.n_containers, sizeof(*container));
+
+		container->name = doc_str(c, "name");
+		container->gpu = doc_bool(c, "gpu", false);
+		p.gpu |= container->gpu;
+		yyjson_arr_iter_init(yyjson_obj_get(c, "env"), &names);
+		while ((n = yyjson_arr_iter_next(&names)))
+			*(const char **)arena_push(a, &container->env, &container->n_env, sizeof(char *)) = yyjson_get_str(n);
+	}
+	*ret = p;
+	return 0;
+}
+
+/* Each network gets the first device of its resource that is left. */
+static int assign(void *arg, struct arena *a, const struct attach_pod *p, const struct attach_ask *asks, size_t n, const char **ids,
+		  struct attach_device **ret_all, size_t *ret_n_all, struct err *e)
+{
+	yyjson_val *v = read_pod(arg, a, p->namespace, p->name, e), *c, *k, *id;
+	struct attach_device *all = NULL;
+	yyjson_arr_iter it, list;
+	yyjson_obj_iter members;
+	size_t n_all = 0;
+
+	yyjson_arr_iter_init(yyjson_obj_get(v, "containers"), &it);
+	while ((c = yyjson_arr_iter_next(&it))) {
+		yyjson_obj_iter_init(yyjson_obj_get(c, "devices"), &members);
+		while ((k = yyjson_obj_iter_next(&members))) {
+			yyjson_arr_iter_init(yyjson_obj_iter_get_val(k), &list);
+			while ((id = yyjson_arr_iter_next(&list)))
+				*(struct attach_device *)arena_push(a, &all, &n_all, sizeof(*all)) =
+					(struct attach_device){ doc_str(c, "name"), yyjson_get_str(k), yyjson_get_str(id) };
+		}
+	}
+	for (size_t i = 0; i < n; i++) {
+		for (size_t k2 = 0; k2 < n_all && !ids[i]; k2++) {
+			ids[i] = strcmp(all[k2].resource, asks[i].resource) ? NULL : all[k2].id;
+			for (size_t j = 0; j < i && ids[i]; j++)
+				if (ids[j] && !strcmp(ids[j], ids[i]))
+					ids[i] = NULL;
+		}
+		if (!ids[i])
+			return err_set(e, -ENOSPC, "network %s takes a device of %s, and the pod has none left", asks[i].network, asks[i].resource);
+	}
+	*ret_all = all;
+	*ret_n_all = n_all;
+	return 0;
+}
+
+static int network_status(void *arg, const struct attach_pod *p, const char *status, struct err *e)
+{
+	const struct driver *d = arg;
+	_cleanup_arena_ struct arena *a = arena_new();
+	int r = file_mkdirs(arena_printf(a, "%s/status", d->state), 0755);
+
+	if (r == 0)
+		r = file_write_atomic(AT_FDCWD, arena_printf(a, "%s/status/%s.%s", d->state, p->namespace, p->name), status, strlen(status), 0644);
+	return r < 0 ? err_errno(e, r, "status") : 0;
+}
+
+static void event(void *arg, const struct attach_pod *p, bool warning, const char *reason, const char *text)
+{
+	const struct driver *d = arg;
+	_cleanup_arena_ struct arena *a = arena_new();
+	_cleanup_fclose_ FILE *f = fopen(arena_printf(a, "%s/events", d->state), "a");
+
+	if (f)
+		fprintf(f, "%s/%s %s %s: %s\n", p->namespace, p->name, warning ? "Warning" : "Normal", reason, text);
+}
+
+static void timing(void *arg, const char *verb, const char *stage, double seconds)
+{
+	const struct driver *d = arg;
+
+	if (getenv("KVRAIL_TEST_TIMING"))
+		fprintf(stderr, "%s %s %s %.6f\n", d->state, verb, stage, seconds);
+}
+
+static void in_cluster(struct driver *d, struct arena *a)
+{
+	const char *timeout = getenv("KVRAIL_TEST_TIMEOUT"), *bin = getenv("KVRAIL_TEST_BIN");
+
+	d->cluster = (struct attach_cluster){
+		.pod = pod, .assign = assign, .network_status = network_status, .event = event, .timing = timing,
+		.cdi_dir = getenv("KVRAIL_TEST_NO_CDI") ? NULL : arena_printf(a, "%s/cdi", d->state), .env_dir = arena_printf(a, "%s/env", d->state),
+		.hook = "/opt/cni/bin/kvrail-hook", .bin_dirs = bin ? bin : "/usr/lib/cni", .conf_dir = arena_printf(a, "%s/conf", d->state),
+		.cni_dir = arena_printf(a, "%s/cni", d->state), .delegate_timeout_ms = timeout ? (unsigned)atoi(timeout) : 0, .arg = d,
+	};
+	d->host.cluster = &d->cluster;
 }
 
 static void step(void *arg, const char *name)
@@ -263,6 +390,8 @@ int main(int argc, char **argv)
 	ipam = ipam_local(d.store);
 	d.host = (struct attach_host){ .ipam = ipam, .root = root, .state_dir = argv[1], .arg = &d, .pick_vf = pick_vf, .network = network,
 				       .soft_roce = getenv("KVRAIL_SOFT_ROCE"), .step = d.crash_at ? step : NULL };
+	if (getenv("KVRAIL_TEST_CLUSTER"))
+		in_cluster(&d, a);
 	if (attach_engine_new(&d.host, &d.en, &e) == 0)
 		r = run(&d, a, argc, argv, &e);
 out:

@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ADD of a meta plugin: what it does before and after its rails. */
+#include <string.h>
+#include <sys/stat.h>
+
+#include "attach/engine.h"
+#include "attach/hwaddr.h"
+#include "attach/inject.h"
+#include "attach/netstatus.h"
+#include "attach/result.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/strbuf.h"
+#include "linux/netns.h"
+#include "linux/rtnl.h"
+
+#define READY_WAIT_MS 45000 /* Multus' patience with readinessindicatorfile */
+#define READY_PAUSE_MS 250
+
+#define RDMA_ANNOTATION "kvrail.io/rdma" /* "required": no TCP in its place */
+
+static const struct attach_cluster *cluster_of(const struct add_work *w)
+{
+	return w->en->host.cluster;
+}
+
+void meta_timing(struct add_work *w, const char *stage)
+{
+	const struct attach_cluster *c = cluster_of(w);
+	uint64_t now = clock_ns();
+
+	if (w->meta && c && c->timing)
+		c->timing(c->arg, "ADD", stage, (double)(now - w->since) / 1e9);
+	w->since = now;
+}
+
+static int wait_ready(const char *path, struct cni_failure *f)
+{
+	struct stat st;
+
+	for (unsigned waited = 0; path && *path && stat(path, &st) < 0; waited += READY_PAUSE_MS) {
+		if (waited >= READY_WAIT_MS)
+			return cni_fail(f, CNI_TRY_AGAIN, NULL, "readinessindicatorfile %s is not there after %d seconds: the default network is not up",
+					path, READY_WAIT_MS / 1000);
+		clock_sleep_ms(READY_PAUSE_MS);
+	}
+	return 0;
+}
+
+/* Sandboxes that no pod stands behind (of a tool, not of a kubelet) have no K8S_POD_NAME. */
+static int find_pod(struct add_work *w, struct cni_failure *f)
+{
+	const struct attach_cluster *c = cluster_of(w);
+	const struct request *rq = w->rq;
+	struct attach_pod *pod;
+	int r;
+
+	if (!rq->pod_name || !rq->pod_namespace)
+		return 0;
+	pod = arena_alloc(w->a, sizeof(*pod));
+	r = c->pod(c->arg, w->a, rq->pod_namespace, rq->pod_name, rq->pod_uid, pod, &f->e);
+	if (r < 0) {
+		f->code = r == -ENOENT || r == -ESTALE || r == -EHOSTUNREACH ? CNI_TRY_AGAIN : CNI_INTERNAL;
+		err_wrap(&f->e, r, "pod %s/%s", rq->pod_namespace, rq->pod_name);
+		return f->code;
+	}
+	w->pod = pod;
+	return 0;
+}
+
+static int assign(struct add_work *w, const char **ids, struct err *e)
+{
+	const struct attach_cluster *c = cluster_of(w);
+	struct attach_ask *asks;
+	const char **given;
+	size_t *of_net, n = nets_asks(w->a, w->nets, w->n_nets, &asks, &of_net);
+	int r;
+
+	if (!w->pod && n)
+		return err_set(e, -EINVAL, "network %s takes a device (%s), and the sandbox is of no pod that has one", asks[0].network, asks[0].resource);
+	if (!w->pod)
+		return 0;
+	given = arena_alloc(w->a, (n + 1) * sizeof(*given));
+	r = c->assign(c->arg, w->a, w->pod, asks, n, given, &w->devices, &w->n_devices, e);
+	if (r < 0 && n == 0) { /* nothing of it is needed for this pod's networks */
+		log_warn("%s/%s: its devices are not known: %s", w->pod->namespace, w->pod->name, e->msg);
+		w->n_devices = 0;
+		return 0;
+	}
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		if (!given[i])
+			return err_set(e, -ENOSPC, "network %s: no device of %s is given to the pod", asks[i].network, asks[i].resource);
+		ids[of_net[i]] = given[i];
+	}
+	return r;
+}
+
+static void list_rails(struct add_work *w, struct rail **ret, size_t *ret_n)
+{
+	*ret = NULL;
+	*ret_n = 0;
+	for (size_t i = 0; i < w->n_nets; i++)
+		if (w->nets[i].ours)
+			*(struct rail *)arena_push(w->a, ret, ret_n, sizeof(**ret)) = w->nets[i].rail;
+}
+
+int meta_prepare(struct add_work *w, struct rail **ret, size_t *ret_n, struct cni_failure *f)
+{
+	const struct attach_cluster *c = cluster_of(w);
+	const char **ids;
+	int r;
+
+	w->meta = true;
+	w->since = clock_ns();
+	if (!c)
+		return cni_fail(f, CNI_INVALID_CONFIG, NULL,
+				"type \"%s\" is for an agent in a cluster, which knows the pods; this one runs standalone: use type kvrail with \"networks\"",
+				w->rq->type);
+	r = meta_parse(w->a, w->rq->conf, c, &w->mc, f);
+	if (r == 0)
+		r = wait_ready(w->mc.readiness_file, f);
+	if (r == 0)
+		r = find_pod(w, f);
+	if (r)
+		return r;
+	meta_timing(w, "pod");
+	r = nets_of_pod(w->a, &w->en->host, &w->mc, w->rq->ifname, w->pod, &w->nets, &w->n_nets, &f->e);
+	if (r < 0) {
+		cni_fail_errno(f, r);
+		if (r == -ENOENT)
+			f->code = CNI_INVALID_CONFIG;
+		return f->code;
+	}
+	ids = arena_alloc(w->a, w->n_nets * sizeof(*ids));
+	r = assign(w, ids, &f->e);
+	if (r == 0)
+		r = nets_finish(w->a, w->nets, w->n_nets, w->pod, w->rq->args, w->mc.runtime, ids, &f->e);
+	if (r < 0)
+		return cni_fail_errno(f, r);
+	meta_timing(w, "devices");
+	w->results = arena_alloc(w->a, w->n_nets * sizeof(*w->results));
+	list_rails(w, ret, ret_n);
+	return 0;
+}
+
+/* Devices of rails that kubelet did not hand out: named by an annotation, or by the configuration. */
+static void add_rail_devices(struct add_work *w)
+{
+	for (size_t i = 0; i < w->at->n_rails; i++) {
+		const char *vf = attachment_device(&w->at->rails[i]);
+		size_t k = 0;
+
+		while (k < w->n_devices && strcmp(w->devices[k].id, vf))
+			k++;
+		if (k == w->n_devices && *vf)
+			*(struct attach_device *)arena_push(w->a, &w->devices, &w->n_devices, sizeof(*w->devices)) =
+				(struct attach_device){ .container = "", .resource = w->at->rails[i].resource, .id = vf };
+	}
+}
+
+void meta_fill(struct add_work *w)
+{
+	const struct attach_cluster *c = cluster_of(w);
+	struct attachment *at = w->at;
+
+	at->cni_dir = w->mc.cni_dir;
+	at->plugin_dirs = *w->rq->path ? arena_printf(w->a, "%s:%s", w->mc.bin_dir, w->rq->path) : w->mc.bin_dir;
+	for (size_t i = 0; i < w->n_nets; i++) {
+		const struct net *net = &w->nets[i];
+
+		if (!net->ours)
+			*(struct attachment_delegate *)arena_push(at->arena, &at->delegates, &at->n_delegates, sizeof(*at->delegates)) =
+				(struct attachment_delegate){ .network = net->network, .ifname = net->ifname, .conf = net->text,
+							      .runtime = net->runtime, .args = net->args, .master = net->master };
+	}
+	add_rail_devices(w);
+	for (size_t i = 0; i < w->n_devices; i++)
+		*(const char **)arena_push(at->arena, &at->devices, &at->n_devices, sizeof(*at->devices)) = w->devices[i].id;
+	if (at->n_devices && c->cdi_dir)
+		at->cdi_file = arena_printf(at->arena, "%s/kvrail-%s.json", c->cdi_dir, at->container);
+	else if (at->n_devices && c->env_dir)
+		at->env_dir = c->env_dir;
+}
+
+/* The delegate's record of net @i. */
+static struct attachment_delegate *record_of(const struct add_work *w, size_t i)
+{
+	struct attachment_delegate *rec = w->at->delegates;
+
+	for (size_t k = 0; k < i; k++)
+		rec += !w->nets[k].ours;
+	return rec;
+}
+
+static int run_delegate(struct add_work *w, size_t i, struct cni_failure *f)
+{
+	struct attachment_delegate *rec = record_of(w, i);
+	struct cniresult *res = &w->results[i];
+	struct delegate d;
+	int r;
+
+	engine_step(w->en, STEP_DELEGATE, (size_t)(rec - w->at->delegates));
+	r = meta_delegate(w->en, w->a, w->at, rec, w->rq->netns, w->rq->caller, &d, &f->e);
+	if (r < 0)
+		return cni_fail_errno(f, r);
+	r = delegate_add(w->a, &d, res, f);
+	if (r) {
+		err_wrap(&f->e, f->e.code, "%s (network %s)", rec->ifname, rec->network);
+		return r;
+	}
+	for (size_t k = 0; k < res->n_ips; k++)
+		*(const char **)arena_push(w->at->arena, &rec->addresses, &rec->n_addresses, sizeof(char *)) =
+			arena_strdup(w->at->arena, res->ips[k].address);
+	return 0;
+}
+
+int meta_run_delegates(struct add_work *w, bool master, struct cni_failure *f)
+{
+	for (size_t i = 0; i < w->n_nets; i++) {
+		int r = !w->nets[i].ours && w->nets[i].master == master ? run_delegate(w, i, f) : 0;
+
+		if (r)
+			return r;
+	}
+	if (master)
+		meta_timing(w, "default");
+	return 0;
+}
+
+/* In the pod's namespace: the routes of one network. */
+static int set_default_routes(struct add_work *w, struct nl *nl, const struct net *net)
+{
+	struct rtnl_link link;
+	int r = rtnl_link(nl, w->a, net->ifname, &link, w->e);
+
+	if (r == -ENODEV) /* a plugin that makes no interface of this name has no routes by it */
+		return 0;
+	if (r == 0 && net->filter_v4)
+		r = rtnl_del_default_routes(nl, link.index, AF_INET, NULL, w->e);
+	if (r == 0 && net->filter_v6)
+		r = rtnl_del_default_routes(nl, link.index, AF_INET6, NULL, w->e);
+	for (size_t i = 0; r == 0 && net->item && i < net->item->n_default_route; i++) {
+		struct rtnl_route route = { .has_gateway = true, .scope = -1 };
+		unsigned prefix_len;
+
+		if (hwaddr_parse_ip(net->item->default_route[i], &route.family, route.gateway, &prefix_len) < 0)
+			continue; /* an empty one */
+		r = rtnl_del_default_routes(nl, link.index, route.family, NULL, w->e);
+		if (r == 0)
+			r = rtnl_add_route(nl, link.index, &route, w->e);
+	}
+	return r;
+}
+
+static int default_routes(void *arg)
+{
+	struct add_work *w = arg;
+	_cleanup_nl_ struct nl *nl = NULL;
+	int r = rtnl_open(&nl, w->e);
+
+	/* all are taken away before one is set: the kernel takes no second one of the same metric */
+	for (int set = 0; set < 2; set++) {
+		for (size_t i = 0; r == 0 && i < w->n_nets; i++) {
+			const struct net *net = &w->nets[i];
+			bool sets = net->item && net->item->n_default_route;
+
+			if (set != sets)
+				continue;
+			r = set_default_routes(w, nl, net);
+			if (r < 0)
+				return err_wrap(w->e, r, "default-route: %s (network %s)", net->ifname, net->network);
+		}
+	}
+	return r;
+}
+
+/* Of a result the default routes that are no longer there. */
+static void filter_result(struct cniresult *res, const struct net *net)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < res->n_routes; i++)
+		if (!(net->filter_v4 && !strcmp(res->routes[i].dst, "0.0.0.0/0")) && !(net->filter_v6 && !strcmp(res->routes[i].dst, "::/0")))
+			res->routes[n++] = res->routes[i];
+	res->n_routes = n;
+}
+
+int meta_default_routes(struct add_work *w, struct cni_failure *f)
+{
+	bool any = false;
+	int r;
+
+	for (size_t i = 0; i < w->n_nets; i++)
+		any |= w->nets[i].filter_v4 || w->nets[i].filter_v6;
+	if (!any)
+		return 0;
+	engine_step(w->en, STEP_DEFAULT_ROUTE, 0);
+	w->e = &f->e;
+	r = netns_call(w->netns_fd, false, default_routes, w, &f->e);
+	if (r < 0)
+		return cni_fail_errno(f, r);
+	for (size_t i = 0; i < w->n_nets; i++) {
+		struct delegate d;
+
+		if (w->nets[i].ours)
+			continue;
+		filter_result(&w->results[i], &w->nets[i]);
+		/* what CHECK will compare with */
+		r = meta_delegate(w->en, w->a, w->at, record_of(w, i), w->rq->netns, NULL, &d, &f->e);
+		if (r == 0)
+			r = delegate_cache(w->a, &d, &w->results[i], &f->e);
+		if (r < 0)
+			return cni_fail_errno(f, r);
+	}
+	return 0;
+}
+
+static const char *pod_ip(const struct add_work *w)
+{
+	for (size_t i = 0; i < w->n_nets; i++)
+		if (w->nets[i].master && !w->nets[i].ours && w->results[i].n_ips)
+			return netstatus_ip(w->a, w->results[i].ips[0].address);
+	return NULL;
+}
+
+int meta_inject(struct add_work *w, struct cni_failure *f)
+{
+	const struct attach_cluster *c = cluster_of(w);
+	const struct inject in = { .at = w->at, .pod = w->pod, .devices = w->devices, .n_devices = w->n_devices, .pod_ip = pod_ip(w),
+				   .hook = c->hook, .root = w->en->host.root };
+	int r;
+
+	if (!w->at->cdi_file && !w->at->env_dir)
+		return 0;
+	engine_step(w->en, STEP_CDI, 0);
+	r = inject_write(&in, &f->e);
+	return r < 0 ? cni_fail_errno(f, r) : 0;
+}
+
+static const struct attachment_rail *rail_of(const struct add_work *w, const struct net *net, const struct rail_work **ret_work)
+{
+	for (size_t i = 0; i < w->n; i++) {
+		if (!strcmp(w->rails[i].rec->ifname, net->ifname)) {
+			*ret_work = &w->rails[i];
+			return w->rails[i].rec;
+		}
+	}
+	return NULL;
+}
+
+static void status_of_rail(struct add_work *w, const struct net *net, struct netstatus **list, size_t *n)
+{
+	const struct rail_work *work = NULL;
+	const struct attachment_rail *rec = rail_of(w, net, &work);
+	struct netstatus *s;
+
+	if (!rec)
+		return;
+	s = arena_push(w->a, list, n, sizeof(*s));
+	*s = (struct netstatus){ .name = net->network, .interface = rec->ifname, .mac = rec->mac, .mtu = rec->mtu, .is_default = net->master,
+				 .dns = net->rail.ipam.dns, .pci = rec->vf, .rdma = rec->rdma, .pf_pci = rec->pf_pci };
+	for (size_t i = 0; i < rec->n_addresses; i++)
+		*(const char **)arena_push(w->a, &s->ips, &s->n_ips, sizeof(*s->ips)) = netstatus_ip(w->a, rec->addresses[i]);
+	for (size_t i = 0; i < net->rail.ipam.n_routes; i++) {
+		const struct ipam_route *route = &net->rail.ipam.routes[i];
+
+		if ((!strcmp(route->dst, "0.0.0.0/0") && !net->filter_v4) || (!strcmp(route->dst, "::/0") && !net->filter_v6))
+			if (route->gw)
+				*(const char **)arena_push(w->a, &s->gateways, &s->n_gateways, sizeof(*s->gateways)) = route->gw;
+	}
+}
+
+static struct netstatus *make_status(struct add_work *w, size_t *ret_n)
+{
+	struct netstatus *list = NULL;
+
+	*ret_n = 0;
+	for (size_t i = 0; i < w->n_nets; i++) {
+		const struct net *net = &w->nets[i];
+		size_t before = *ret_n;
+
+		if (net->ours) {
+			status_of_rail(w, net, &list, ret_n);
+			continue;
+		}
+		netstatus_of_result(w->a, &w->results[i], net->network, net->ifname, net->master, &list, ret_n);
+		if (*ret_n > before && !list[before].pci)
+			list[before].pci = net->device_id;
+		for (size_t k = 0; *ret_n > before && net->item && k < net->item->n_default_route; k++)
+			if (*net->item->default_route[k])
+				*(const char **)arena_push(w->a, &list[before].gateways, &list[before].n_gateways, sizeof(char *)) =
+					net->item->default_route[k];
+	}
+	return list;
+}
+
+/* "Add eth0 [10.244.0.5/24] from cbr0; net1 [10.0.132.1/24] from llm/roce-p2" */
+static void tell_added(struct add_work *w)
+{
+	const struct attach_cluster *c = cluster_of(w);
+	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+
+	for (size_t i = 0; i < w->n_nets; i++) {
+		const struct net *net = &w->nets[i];
+		const struct rail_work *work = NULL;
+		const struct attachment_rail *rec = net->ours ? rail_of(w, net, &work) : NULL;
+		size_t n = rec ? rec->n_addresses : w->results[i].n_ips;
+
+		strbuf_addf(&b, "%s%s [", i ? "; " : "Add ", net->ifname);
+		for (size_t k = 0; k < n; k++)
+			strbuf_addf(&b, "%s%s", k ? " " : "", rec ? rec->addresses[k] : w->results[i].ips[k].address);
+		strbuf_addf(&b, "] from %s", net->network);
+		if (rec && rec->rdma)
+			strbuf_addf(&b, " (%s%s)", rec->soft ? "soft RoCE " : "RDMA ", rec->rdma);
+	}
+	c->event(c->arg, w->pod, false, "AddedInterface", b.s);
+}
+
+void meta_tell(struct add_work *w)
+{
+	const struct attach_cluster *c = cluster_of(w);
+	struct netstatus *list;
+	struct err e;
+	size_t n;
+
+	if (!w->pod)
+		return;
+	list = make_status(w, &n);
+	engine_step(w->en, STEP_STATUS, 0);
+	/* the pod's network is there whether or not the API server hears of it now */
+	if (c->network_status && c->network_status(c->arg, w->pod, netstatus_text(w->a, list, n), &e) < 0)
+		attachment_warn(w->at, "network-status is not written: %s", e.msg);
+	meta_timing(w, "status");
+	if (!c->event)
+		return;
+	tell_added(w);
+	for (size_t i = 0; i < w->at->n_warnings; i++)
+		c->event(c->arg, w->pod, true, "RailWarning", w->at->warnings[i]);
+}
+
+void meta_tell_failure(struct add_work *w, const struct cni_failure *f)
+{
+	const struct attach_cluster *c = cluster_of(w);
+
+	if (w->meta && w->pod && c && c->event)
+		c->event(c->arg, w->pod, true, f->e.code == -ENOENT && !w->nets ? "NoNetworkFound" : "AttachFailed", f->e.msg);
+}
+
+char *meta_result(struct add_work *w)
+{
+	for (size_t i = 0; i < w->n_nets; i++) {
+		const struct net *net = &w->nets[i];
+		const struct rail_work *work = NULL;
+		const struct attachment_rail *rec = net->ours ? rail_of(w, net, &work) : NULL;
+
+		if (!net->master)
+			continue;
+		if (!rec)
+			return doc_mut_to_json(w->a, cniresult_json(doc_new(w->a), &w->results[i], w->rq->version), false);
+		return result_make(w->a, w->rq->version, NULL,
+				   &(struct result_rail){ .name = rec->ifname, .mac = rec->mac, .sandbox = w->rq->netns, .pci_id = rec->vf, .mtu = rec->mtu,
+							  .ipam = &work->rail->ipam, .ips = work->given.ips, .n_ips = work->given.n_ips }, 1);
+	}
+	return arena_strdup(w->a, "");
+}
