@@ -8,9 +8,11 @@
 #include "base/log.h"
 #include "device/device.h"
 
+/* An attachment's VF is one that the kubelet gave, and it gives what the pod's spec asks for; a pod that the API server does not know was attached by hand. */
 static void holders(void *arg, struct arena *a, struct device_holder **ret, size_t *ret_n)
 {
 	struct agent *ag = arg;
+	struct informer_object pod;
 	struct plan_pod *pods;
 	size_t n;
 
@@ -18,8 +20,9 @@ static void holders(void *arg, struct arena *a, struct device_holder **ret, size
 	*ret_n = 0;
 	attached_pods(ag, a, &pods, &n);
 	for (size_t i = 0; i < n; i++)
-		*(struct device_holder *)arena_push(a, ret, ret_n, sizeof(**ret)) =
-			(struct device_holder){ .pci = pods[i].pci, .namespace = pods[i].namespace, .name = pods[i].name };
+		*(struct device_holder *)arena_push(a, ret, ret_n, sizeof(**ret)) = (struct device_holder){
+			.pci = pods[i].pci, .namespace = pods[i].namespace, .name = pods[i].name,
+			.requested = watch_get(ag->cluster, OF_PODS, a, pods[i].namespace, pods[i].name, &pod, NULL) != -ENOENT };
 }
 
 static void node_event(struct agent *ag, bool warning, const char *reason, const char *text)
