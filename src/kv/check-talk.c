@@ -17,6 +17,7 @@
 #define TALK_MAX (1u << 20)
 #define TEXT_MAX 512
 #define LINES_MAX 4096
+#define RETRY_MS 200
 
 static int send_value(int fd, struct arena *a, yyjson_mut_val *v)
 {
@@ -355,6 +356,19 @@ static const char *networks_of(struct arena *a, const struct check *peer)
 	return text ? text : "no rail";
 }
 
+/* The other side may be started after this one: until its port is open the kernel there refuses. */
+static int reach(const union kv_addr *to, unsigned timeout_ms, int *ret_fd, struct err *e)
+{
+	uint64_t end = clock_ns() + (uint64_t)timeout_ms * 1000000;
+	int rc = kv_net_connect(to, NULL, timeout_ms, ret_fd, e);
+
+	while (rc == -ECONNREFUSED && clock_ns() < end) {
+		clock_sleep_ms(RETRY_MS);
+		rc = kv_net_connect(to, NULL, timeout_ms, ret_fd, e);
+	}
+	return rc == -ECONNREFUSED ? err_append(e, rc, " (waited %u s for verify --listen there)", timeout_ms / 1000) : rc;
+}
+
 int check_peer(struct check *c, const union kv_addr *to, unsigned timeout_ms, struct err *e)
 {
 	struct check peer = { .arena = c->arena };
@@ -365,7 +379,7 @@ int check_peer(struct check *c, const union kv_addr *to, unsigned timeout_ms, st
 	yyjson_mut_val *done;
 	int rc;
 
-	rc = kv_net_connect(to, NULL, timeout_ms, &fd, e);
+	rc = reach(to, timeout_ms, &fd, e);
 	if (rc == 0)
 		rc = kv_net_timeouts(fd, timeout_ms);
 	if (rc == 0)
