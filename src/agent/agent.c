@@ -323,7 +323,7 @@ static int install_shim(const struct agent_options *o, struct err *e)
 /* Nothing here waits for the API server: DELs, and ADDs of pods that are known, are served without it. */
 static int start_in_cluster(struct agent *ag, struct err *e)
 {
-	const struct ipam_pools_options io = { .node = ag->node };
+	const struct ipam_pools_options io = { .node = ag->node, .namespace = ag->options->ipam_namespace };
 	int r = install_shim(ag->options, e);
 
 	if (r == 0)

@@ -27,6 +27,7 @@ struct agent_options {
 	const char *metrics;	/* "[HOST]:PORT" to serve metrics on; NULL: on the socket only */
 	bool standalone;	/* else in a cluster, for which is what follows */
 	const char *kubeconfig; /* NULL: as kube_open() finds one */
+	const char *ipam_namespace; /* of IP pools */
 	const char *node_ip;	/* NULL: as the pods' status says */
 	const char *kubelet_dir; /* "/var/lib/kubelet" */
 	const char *cni_conf_dir, *cni_conf_name, *cni_bin_dir; /* "/etc/cni/net.d", "00-kvrail.conf", "/opt/cni/bin" */

@@ -130,6 +130,7 @@ static int run_agent(struct cmd_run *run, struct err *e)
 		.n_netdevs = o->netdevs.n,
 		.standalone = o->standalone,
 		.kubeconfig = o->kubeconfig,
+		.ipam_namespace = env_or("WHEREABOUTS_NAMESPACE", env_or("NAMESPACE", "default")),
 		.node_ip = env_or("NODE_IP", NULL),
 		.kubelet_dir = o->kubelet_dir ? o->kubelet_dir : "/var/lib/kubelet",
 		.cni_conf_dir = o->cni_conf_dir ? o->cni_conf_dir : "/etc/cni/net.d",

@@ -18,14 +18,21 @@ NADS = "/apis/k8s.cni.cncf.io/v1/namespaces/{}/network-attachment-definitions"
 @pytest.fixture(scope="module")
 def system(control_plane):
     control_plane.namespace("kvrail-system")
+    control_plane.apply((agenthost.TREE / "deploy/rbac-agent.yaml").read_text())
     return control_plane
 
 
 @pytest.fixture
 def host(tmp_path, system, request):
+    """Run with exactly the shipped RBAC: what is not granted is refused, and fails the test."""
     name = f"n{abs(hash(request.node.name)) % 10**6}"
-    with agenthost.AgentHost(tmp_path, system, name, {"rail0": ["d0", "d1"], "rail1": ["d2", "d3"]}) as h:
+    since = len(system.audit())
+    with agenthost.AgentHost(tmp_path, system, name, {"rail0": ["d0", "d1"], "rail1": ["d2", "d3"]},
+                             kubeconfig=system.service_account("kvrail-system", "kvrail-agent")) as h:
         yield h
+    refused = [(e["verb"], e["objectRef"]) for e in system.audit()[since:] if e.get("responseStatus", {}).get("code") == 403
+               and e["user"]["username"] == "system:serviceaccount:kvrail-system:kvrail-agent"]
+    assert not refused
 
 
 def writes(plane, node, since=0):
@@ -59,7 +66,7 @@ def test_a_node_state_that_cannot_be_done_says_why_once(host, system):
                  content_type="application/merge-patch+json")
     state = host.sync("Failed")
     assert "0000:ff:1f.7" in state["status"]["lastSyncError"], state["status"]
-    assert any("0000:ff:1f.7" in p for p in host.status()["problems"])
+    host.wait_for(lambda: any("0000:ff:1f.7" in p for p in host.status()["problems"]), "the problem in the status")
     version = state["metadata"]["resourceVersion"]
     time.sleep(2)
     assert host.node_state()["metadata"]["resourceVersion"] == version
