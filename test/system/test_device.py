@@ -218,17 +218,43 @@ def test_allocate_gives_the_go_plugins_environment_and_nodes(node):
     assert n.show()[0]["allocations"] == 1
 
 
-def test_with_cdi_the_nodes_of_rdma_come_by_name(node):
-    n = node(cdi=True)
+def early(n):
+    return {f.name: json.loads(f.read_text()) for f in (n.tmp / "cdi").iterdir()} if (n.tmp / "cdi").exists() else {}
+
+
+def test_with_cdi_the_nodes_of_rdma_come_by_name(node, tmp_path):
+    n = node(cdiDir=str(tmp_path / "cdi"))
     vfs = vfs_of(n.tree, PF)
     n.offer(*vfs, rdma=True)
     got = n.kubelet.plugin(P2).allocate(vfs[0]["pci"], vfs[2]["pci"])
     assert got["cdi"] == [f"kvrail.io/vf={vfs[0]['pci']}", f"kvrail.io/vf={vfs[2]['pci']}"]
     assert got["devices"] == []
     assert got["env"]["PCIDEVICE_OPENSHIFT_IO_P2RDMA"] == f"{vfs[0]['pci']},{vfs[2]['pci']}"
+    # a pod without an ADD of ours finds what it was promised all the same
+    assert sorted(early(n)) == [f"kvrail-allocated-{vfs[i]['pci']}.json" for i in (0, 2)]
+    spec = early(n)[f"kvrail-allocated-{vfs[2]['pci']}.json"]
+    assert spec["kind"] == "kvrail.io/vf" and [d["name"] for d in spec["devices"]] == [vfs[2]["pci"]]
 
 
-def test_vfio_and_vhost_nodes_are_given_also_with_cdi(node):
+def test_specification_of_a_given_vf_comes_back_after_a_reboot_and_goes_with_its_pod(node, tmp_path):
+    n = node(cdiDir=str(tmp_path / "cdi"))
+    vfs = vfs_of(n.tree, PF)
+    a, b, c = (v["pci"] for v in vfs[:3])
+    n.kubelet.pods[("llm", "host")] = {"main": {P2: [a]}}  # given, not attached: on the host's network
+    n.kubelet.pods[("llm", "rail")] = {"main": {P2: [b]}}  # attached: its ADD wrote one
+    (tmp_path / "cdi").mkdir()
+    old = tmp_path / f"cdi/kvrail-allocated-{c}.json"  # of a pod that is gone
+    other = tmp_path / "cdi/vendor.json"
+    for f in (old, other):
+        f.write_text("{}")
+        os.utime(f, (time.time() - 100, time.time() - 100))
+    n.order(holders=[{"pci": b, "namespace": "llm", "name": "rail", "requested": True}])
+    n.offer(*vfs)
+    n.kubelet.plugin(P2).next()
+    eventually(lambda: sorted(early(n)) == [f"kvrail-allocated-{a}.json", "vendor.json"])
+
+
+def test_vfio_and_vhost_nodes_are_given_also_with_cdi(node, tmp_path):
     t = dell(1)
     vf = vfs_of(t, PF)[0]
     t.bind(vf["pci"], "vfio-pci")
@@ -238,7 +264,7 @@ def test_vfio_and_vhost_nodes_are_given_also_with_cdi(node):
     for p in [p for p in t.links if t.where[vf["pci"]] in p and ("/net/" in p or "/infiniband/" in p)]:
         del t.links[p]
     t.errors = [e for e in t.errors if vf["pci"] not in e]
-    n = node(t, cdi=True)
+    n = node(t, cdiDir=str(tmp_path / "cdi"))
     for f in ("vfio/42", "vfio/vfio", "vhost-net", "net/tun"):
         (n.tmp / "dev" / f).touch()
     n.offer(vf, vhostNet=True)
