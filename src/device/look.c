@@ -16,6 +16,7 @@ struct look {
 	const char *pci, *pf_pci, *pf_netdev;
 	size_t at; /* in the resource's list, when it was copied */
 	bool rdma;
+	bool attached, given; /* an attachment of ours holds it; the kubelet gave it to a pod */
 	struct health_facts facts;
 	const char *problem;
 };
@@ -99,18 +100,18 @@ static void find_held(struct device_plugin *p, struct arena *a, struct look *all
 
 	holders(p, a, &held, &n_held);
 	for (size_t i = 0; i < n; i++)
-		for (size_t j = 0; j < n_held && !all[i].facts.held; j++)
+		for (size_t j = 0; j < n_held && !all[i].attached; j++)
 			if (!strcmp(held[j].pci, all[i].pci)) {
-				all[i].facts.held = true;
+				all[i].attached = all[i].facts.held = true;
 				strangers += !held[j].requested && (!p->given_arena || !is_given(p, all[i].resource->full, all[i].pci));
 			}
-	if (strangers || (ask_kubelet && (n_held || p->cdi_dir)))
+	if (strangers || ask_kubelet)
 		ask(p);
 	if (!strangers || !p->given_arena)
 		return;
 	holders(p, a, &held, &n_held);
 	for (size_t i = 0; i < n; i++)
-		for (size_t j = 0; j < n_held && all[i].facts.held; j++)
+		for (size_t j = 0; j < n_held && all[i].attached; j++)
 			if (!strcmp(held[j].pci, all[i].pci) && !held[j].requested && !is_given(p, all[i].resource->full, all[i].pci))
 				all[i].facts.stranger = arena_printf(a, "%s/%s", held[j].namespace, held[j].name);
 }
@@ -121,12 +122,13 @@ static void judge(struct device_plugin *p, struct arena *a, struct look *all, si
 		const struct health_facts *same = i && !strcmp(all[i].pf_pci, all[i - 1].pf_pci) ? &all[i - 1].facts : NULL;
 
 		health_read(p->o.root, a, all[i].pci, all[i].pf_pci, all[i].pf_netdev, same, &all[i].facts);
+		all[i].given = is_given(p, all[i].resource->full, all[i].pci);
+		all[i].facts.held |= all[i].given;
 		all[i].problem = health_problem(a, &all[i].facts, all[i].rdma);
 	}
 }
 
 struct round {
-	const struct device_plugin *p;
 	const struct look *all;
 	size_t n;
 };
@@ -138,7 +140,7 @@ static bool early_wanted(void *arg, const char *pci)
 
 	for (size_t i = 0; i < r->n; i++)
 		if (!strcmp(r->all[i].pci, pci))
-			return !r->all[i].facts.held && is_given(r->p, r->all[i].resource->full, pci);
+			return !r->all[i].attached && r->all[i].given;
 	return false;
 }
 
@@ -148,7 +150,7 @@ static void keep_early(struct device_plugin *p, struct arena *a, struct look *al
 	for (size_t i = 0; i < n; i++) {
 		struct allocate_vf vf;
 
-		if (!early_wanted(&(struct round){ p, &all[i], 1 }, all[i].pci) || early_exists(p->cdi_dir, all[i].pci))
+		if (!early_wanted(&(struct round){ &all[i], 1 }, all[i].pci) || early_exists(p->cdi_dir, all[i].pci))
 			continue;
 		if (allocate_read(p->o.root, a, p->dev_dir, all[i].pci, all[i].pf_pci, false, &vf, NULL) < 0)
 			continue;
@@ -158,7 +160,7 @@ static void keep_early(struct device_plugin *p, struct arena *a, struct look *al
 		if (device_holder_of(p, a, all[i].pci))
 			early_remove(p->cdi_dir, all[i].pci);
 	}
-	early_clean(p->cdi_dir, EARLY_AGE_S, early_wanted, &(struct round){ p, all, n });
+	early_clean(p->cdi_dir, EARLY_AGE_S, early_wanted, &(struct round){ all, n });
 }
 
 static struct device *device_of(const struct look *l)
@@ -192,7 +194,7 @@ static void apply(struct device_plugin *p, const struct look *l, uint64_t now, u
 	first = !d->health.known;
 	/* gone from the bus, or not ours to give: the kubelet must not choose it for another second */
 	changed = health_step(&d->health, !l->problem, !l->facts.present || l->facts.stranger, now, (uint64_t)p->o.hold_ms * 1000000u, &left);
-	d->held = l->facts.held;
+	d->held = l->attached;
 	set_reason(d, d->health.healthy ? NULL : l->problem);
 	if (left && (!*wait || left < *wait))
 		*wait = left;

@@ -416,6 +416,23 @@ def test_held_vf_that_the_kubelet_knows_of_stays_healthy(node):
     assert p.healthy() == sorted(v["pci"] for v in vfs) and not n.health
 
 
+def test_vf_that_another_plugin_moved_into_its_pod_stays_healthy(node):
+    n = node()
+    vfs = vfs_of(n.tree, PF)
+    n.offer(*vfs, rdma=True)
+    p = n.kubelet.plugin(P2)
+    p.next()
+    p.allocate(vfs[1]["pci"])
+    n.kubelet.pods[("llm", "other-cni")] = {"main": {P2: [vfs[1]["pci"]]}}
+    for vf in vfs[1:3]:  # the second one is gone without anybody's word
+        for d in ("net", "infiniband"):
+            for f in (n.tmp / "tree" / n.tree.where[vf["pci"]] / d).iterdir():
+                shutil.rmtree(f)
+    p.until_healthy([v["pci"] for v in vfs if v is not vfs[2]])
+    time.sleep(0.7)
+    assert len(p.lists) == 2
+
+
 def test_vf_of_a_pod_that_the_kubelet_forgot_is_never_given(node):
     n = node()
     vfs = vfs_of(n.tree, PF)
