@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import queue
+import random
 import shutil
 import subprocess
 import sys
@@ -545,6 +546,38 @@ def test_preferred_two_rails_are_the_two_ports_of_one_card(node):
     only = [i for i in by if by[i] in (PF, "0000:bb:00.0", "0000:bb:00.1")]
     assert {by[i] for i in p.preferred(only, 2)} == {"0000:bb:00.0", "0000:bb:00.1"}
     assert p.preferred([], 2) == [] and p.preferred(["0000:99:00.0"], 1) == []
+
+
+def test_plugin_killed_at_any_moment_serves_again_and_gives_nothing_twice(node):
+    n = node()
+    random.seed(7)
+    vfs = [v["pci"] for v in vfs_of(n.tree, PF)]
+    held = {}
+    for i in range(12):
+        n.order(holders=[{"pci": v, "namespace": "llm", "name": w, "requested": True} for v, w in held.items()])
+        n.offer(*vfs_of(n.tree, PF))
+        if i % 3 == 2:  # killed before, while or after it registers
+            time.sleep(random.random() * 0.3)
+        else:
+            p = n.kubelet.plugin(P2)
+            assert len(p.next()) == 4
+            want = p.preferred(vfs, 1)
+            assert not set(want) & set(held)
+            for v in want:
+                assert p.allocate(v)["env"]
+                held[v] = f"pod-{i}"
+            for v in list(held)[:len(held) - 3]:
+                del held[v]
+        n.process.kill()
+        n.process.wait()
+        time.sleep(0.1)
+        while not n.kubelet.registered.empty():  # of the one that was killed
+            n.kubelet.registered.get()
+        n.start()
+    n.order(holders=[])
+    n.offer(*vfs_of(n.tree, PF))
+    assert len(n.kubelet.plugin(P2).next()) == 4
+    assert sorted(f.name for f in (n.tmp / "plugins").iterdir()) == ["kubelet.sock", "openshift.io_p2rdma.sock"]
 
 
 @pytest.mark.parametrize("resource, want", [
