@@ -9,6 +9,8 @@
 
 #include "agent/cluster.h"
 #include "agent/cniconf.h"
+#include "agent/container.h"
+#include "agent/farewell.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "ipam/pools.h"
@@ -155,7 +157,10 @@ static void leave_conf(struct loop *l)
 
 	uv_close((uv_handle_t *)&l->conf_timer, NULL);
 	uv_close((uv_handle_t *)&l->conf_dir, NULL);
-	if (!l->ag->options->keep_conf && cniconf_remove(&place, &e) < 0)
+	if (l->ag->options->daemonset)
+		l->ag->for_good = farewell_is_for_good(l->ag);
+	/* between two agents of a DaemonSet pods wait, rather than start without their networks */
+	if ((l->ag->for_good || !(l->ag->options->keep_conf || l->ag->options->daemonset)) && cniconf_remove(&place, &e) < 0)
 		log_warn("%s", e.msg);
 }
 
@@ -357,6 +362,13 @@ static int start(struct agent *ag, struct err *e)
 	return r;
 }
 
+static void goodbye(const struct agent_options *o)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+
+	farewell_clean(o, o->shim ? o->shim : beside_us(a, "kvrail-cni"));
+}
+
 int agent_run(const struct agent_options *o, struct err *e)
 {
 	struct agent ag = { .options = o, .pools_lock = PTHREAD_MUTEX_INITIALIZER, .apply_lock = PTHREAD_MUTEX_INITIALIZER,
@@ -370,6 +382,8 @@ int agent_run(const struct agent_options *o, struct err *e)
 	signal(SIGPIPE, SIG_IGN);
 	gethostname(host, sizeof(host) - 1);
 	ag.node = o->node_name ? o->node_name : host;
+	if (container_open_sysctls(e) < 0)
+		log_warn("%s", e->msg);
 	r = agent_drop_privileges(e);
 	if (r == 0)
 		r = make_dirs(o->state_dir, e);
@@ -392,5 +406,7 @@ int agent_run(const struct agent_options *o, struct err *e)
 	sysroot_close(ag.root);
 	free(ag.problem);
 	free(ag.why_not);
+	if (ag.for_good)
+		goodbye(o);
 	return r;
 }

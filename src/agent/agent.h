@@ -36,6 +36,7 @@ struct agent_options {
 	const char *shared_resource; /* "rdma/roce_gdr"; NULL: none */
 	unsigned shares;
 	const char *shim;	 /* the program to install as cni_bin_dir/kvrail; NULL: the one beside this program, if any */
+	const char *daemonset; /* that runs this agent, in .namespace; NULL: none does */
 	bool keep_conf;		 /* leave the CNI configuration at SIGTERM: pods wait for the next agent (updates) */
 };
 

@@ -49,6 +49,7 @@ struct agent {
 	pthread_mutex_t apply_lock; /* held while one apply runs */
 	struct agent_metrics metrics;
 	struct httpd *metrics_httpd; /* NULL: not served over TCP */
+	bool for_good;	/* at the end: kvrail leaves this node */
 	atomic_bool ready;
 	pthread_mutex_t why_lock; /* guards .why_not */
 	char *why_not;	/* ready to attach; NULL: it is, or starts */

@@ -142,6 +142,7 @@ static int run_agent(struct cmd_run *run, struct err *e)
 		.devinfo_dir = o->devinfo_dir,
 		.shim = o->shim,
 		.keep_conf = o->keep_conf,
+		.daemonset = env_or("DAEMONSET", NULL),
 	};
 	struct agent_netdev *nd;
 	enum log_level level;
@@ -179,7 +180,8 @@ const struct cmd cmd_agent_role = {
 	.usage = "[--standalone | --kubeconfig FILE] [--state DIR] [--socket PATH] [--soft-roce]",
 	.about = "Serves the CNI plugin and this command line on a unix socket, provisions the ports as the stored policies ask,\n"
 		 "and puts back whatever an attachment that was cut short has changed. SIGTERM stops it; it may be killed at any\n"
-		 "moment and goes on where it stopped. Environment: KVRAIL_SOCKET, KVRAIL_STATE, NODE_NAME, RESOURCE_PREFIX, NAMESPACE.",
+		 "moment and goes on where it stopped. Environment: KVRAIL_SOCKET, KVRAIL_STATE, NODE_NAME, NODE_IP, RESOURCE_PREFIX,\n"
+		 "NAMESPACE, WHEREABOUTS_NAMESPACE, DAEMONSET.",
 	.options = options, .n_options = ARRAY_SIZE(options), .options_size = sizeof(struct options),
 	.run = run_agent,
 };

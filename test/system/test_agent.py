@@ -47,10 +47,10 @@ class Node:
             for n in netdev:
                 must("ip", "-n", name, "link", "add", n, "type", "veth", "peer", "name", f"{n}-peer")
 
-    def start(self, *options, env=None):
+    def start(self, *options, env=None, wrap=()):
         netdevs = [f"--netdev={r}={n}" for r, names in self.devices.items() for n in names]
         self.log = open(self.dir / "log", "a")
-        self.process = subprocess.Popen(["ip", "netns", "exec", self.name, str(BUILD / "kvrail"), "agent", "--standalone",
+        self.process = subprocess.Popen(["ip", "netns", "exec", self.name, *wrap, str(BUILD / "kvrail"), "agent", "--standalone",
                                          "--rdma-netns=keep", *netdevs, *options], env={**self.env, **(env or {})}, stderr=self.log)
         for _ in range(300):
             if self.process.poll() is not None or run(BUILD / "kvrail", "status", env=self.env).returncode == 0:
@@ -211,6 +211,14 @@ def test_agent_keeps_four_capabilities(node):
     assert bin(int(lines["CapEff"], 16)).count("1") == 4
     assert bin(int(lines["CapBnd"], 16)).count("1") == 4
     assert lines["NoNewPrivs"] == "1"
+
+
+def test_settings_of_the_kernel_are_writable_where_a_container_runtime_has_made_them_read_only(node):
+    """As in a container: /proc/sys is mounted over itself, read-only. Rails' arp_ignore and rp_filter are set there."""
+    node.start(wrap=["unshare", "--mount", "sh", "-c", "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && exec \"$@\"", "-"])
+    mounts = open(f"/proc/{node.status()['agent']['pid']}/mounts").read().splitlines()
+    (options,) = [m.split()[3] for m in mounts if m.split()[1] == "/proc/sys"]
+    assert "rw" in options.split(",")
 
 
 def test_request_that_is_no_cni_request_gets_a_cni_error(node):
