@@ -4,7 +4,7 @@ PYTEST = /usr/bin/python3 -m pytest -p no:cacheprovider
 BUILD = build
 ASAN = build-asan
 
-.PHONY: help deps deps-undo deps-cluster build asan demo check check-lab check-cluster check-fresh test bench image install uninstall fmt clean
+.PHONY: help deps deps-undo deps-cluster build asan demo check check-lab check-cluster check-fresh test bench image deploy demo-cluster install uninstall fmt clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ asan: $(ASAN)/build.ninja
 demo: deps build ## the whole story on two emulated nodes, with progress (no special hardware, no root after deps)
 	@lab/demo
 
+demo-cluster: deps deps-cluster build ## KServe's pods on a real Kubernetes: control plane here, two emulated nodes, RDMA between them
+	@lab/demo-cluster
+
 check: build asan ## unit, fuzz and system tests, with AddressSanitizer and UBSan
 	@test/run unit system
 
@@ -56,6 +59,9 @@ bench: deps build ## the figures of docs/performance.md
 
 image: build ## the container image as an OCI archive, without a registry: build/kvrail-VERSION-ARCH.tar
 	@tools/image
+
+deploy: ## make deploy/kvrail.yaml anew from what kustomize takes (needs kubectl: make deps-cluster)
+	@tools/deploy
 
 install: build ## install under the prefix that meson was set up with (DESTDIR is honoured)
 	@meson install -C $(BUILD)

@@ -157,7 +157,8 @@ class AgentHost:
                 f"--cni-conf-dir={self.conf_dir}", f"--cni-bin-dir={self.bin}", f"--devinfo-dir={self.dir}/devinfo",
                 f"--multus-dir={self.dir}/multus", f"--multus-conf-dir={self.dir}/multus-conf", "--log-level=debug",
                 *[f"--netdev={r}={n}" for r, names in self.devices.items() for n in names], *options]
-        environment = {**os.environ, "NODE_NAME": self.name, "NAMESPACE": self.namespace, "RESOURCE_PREFIX": "openshift.io", **(env or {})}
+        environment = {**os.environ, "NODE_NAME": self.name, "NAMESPACE": self.namespace, "RESOURCE_PREFIX": "openshift.io",
+                       "WHEREABOUTS_NAMESPACE": "kube-system", **(env or {})}
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen([str(a) for a in argv], env=environment, stderr=log, stdout=log)
         return self

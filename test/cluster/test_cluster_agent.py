@@ -18,7 +18,9 @@ NADS = "/apis/k8s.cni.cncf.io/v1/namespaces/{}/network-attachment-definitions"
 @pytest.fixture(scope="module")
 def system(control_plane):
     control_plane.namespace("kvrail-system")
-    control_plane.apply((agenthost.TREE / "deploy/rbac-agent.yaml").read_text())
+    for name in "rbac-agent.yaml", "rbac-addresses.yaml":
+        text = (agenthost.TREE / "deploy/programs" / name).read_text()
+        control_plane.apply(text.replace("openshift-sriov-network-operator", "kvrail-system"))
     return control_plane
 
 
@@ -139,3 +141,37 @@ def test_changes_are_for_the_api_server(host):
     host.start().wait_ready()
     status, text = host.http("GET", "/kvrail/objects/SriovNetwork")
     assert status == 409 and "API server" in text
+
+
+DAEMONSETS = "/apis/apps/v1/namespaces/kvrail-system/daemonsets"
+
+
+@pytest.fixture
+def daemonset(system):
+    """The DaemonSet that would run the agent: no node of it is real, so that nothing else comes of it."""
+    labels = {"app": "kvrail-agent"}
+    system.post(DAEMONSETS, {"metadata": {"name": "kvrail-agent"}, "spec": {"selector": {"matchLabels": labels}, "template": {
+        "metadata": {"labels": labels}, "spec": {"containers": [{"name": "agent", "image": "localhost/kvrail"}]}}}})
+    yield
+    if system.find(f"{DAEMONSETS}/kvrail-agent"):
+        system.delete(f"{DAEMONSETS}/kvrail-agent")
+
+
+def test_a_restart_keeps_what_is_on_the_node_and_the_end_of_the_daemonset_takes_it_away(host, system, daemonset):
+    """Between two agents pods wait, rather than start without their networks; without a DaemonSet to come, they must not wait for ever."""
+    host.start(env={"DAEMONSET": "kvrail-agent"}).wait_ready()
+    assert host.conf.exists() and (host.bin / "kvrail").exists()
+    host.stop()
+    assert host.conf.exists() and (host.bin / "kvrail").exists() and any(host.state.iterdir())
+    host.start(env={"DAEMONSET": "kvrail-agent"}).wait_ready()
+    system.delete(f"{DAEMONSETS}/kvrail-agent")
+    host.stop()
+    assert not host.conf.exists() and not (host.bin / "kvrail").exists() and not host.state.exists()
+    assert (host.conf_dir / "10-bridge.conflist").exists() and (host.bin / "fake-default").exists()
+
+
+def test_an_api_server_that_is_away_is_no_reason_to_leave_the_node(host, system, daemonset):
+    host.start(env={"DAEMONSET": "kvrail-agent"}).wait_ready()
+    host.relay.stop()
+    host.stop()
+    assert host.conf.exists() and (host.bin / "kvrail").exists()
