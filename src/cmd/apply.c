@@ -1,19 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
+#include "cmd/cluster.h"
 #include "cmd/manifests.h"
 #include "cmd/progress.h"
 #include "rpc/httpd.h"
 
-struct options {
-	struct cmd_strings files;
-	bool force, strict;
-};
-
 static const struct cmd_option options[] = {
-	{ "filename", 'f', CMD_STRINGS, offsetof(struct options, files), "FILE", NULL, "manifest to read, - for standard input; may be repeated" },
-	{ "force", 0, CMD_FLAG, offsetof(struct options, force), NULL, NULL, "reset ports even if pods hold their VFs" },
-	{ "strict", 0, CMD_FLAG, offsetof(struct options, strict), NULL, NULL, "an unknown field is an error" },
+	CLUSTER_OPTIONS,
+	{ "filename", 'f', CMD_STRINGS, offsetof(struct apply_options, files), "FILE", NULL, "manifest to read, - for standard input; may be repeated" },
+	{ "namespace", 'n', CMD_STRING, offsetof(struct apply_options, namespace), "NS", NULL, "of objects that name none (a cluster's)" },
+	{ "force", 0, CMD_FLAG, offsetof(struct apply_options, force), NULL, NULL, "take fields over from another manager; on a host: reset ports even if pods hold their VFs" },
+	{ "strict", 0, CMD_FLAG, offsetof(struct apply_options, strict), NULL, NULL, "an unknown field is an error" },
 };
 
 #define LINE_MAX_BYTES (1u << 20)
@@ -73,7 +71,7 @@ static void print_end(struct reply *p)
 /* apply and delete differ in the request only. */
 static int send_objects(struct cmd_run *run, const char *target, struct err *e)
 {
-	const struct options *o = run->options;
+	const struct apply_options *o = run->options;
 	yyjson_mut_doc *doc = doc_new(run->arena);
 	yyjson_mut_val *list = yyjson_mut_arr(doc);
 	struct reply p = { .run = run, .doc = doc, .steps = yyjson_mut_arr(doc), .progress = progress_new(run->arena) };
@@ -105,7 +103,7 @@ static int send_objects(struct cmd_run *run, const char *target, struct err *e)
 
 static int need_files(struct cmd_run *run)
 {
-	const struct options *o = run->options;
+	const struct apply_options *o = run->options;
 
 	if (o->files.n)
 		return 0;
@@ -115,32 +113,54 @@ static int need_files(struct cmd_run *run)
 
 static int run_apply(struct cmd_run *run, struct err *e)
 {
-	const struct options *o = run->options;
+	const struct apply_options *o = run->options;
 	int r = need_files(run);
 
-	return r ? r : send_objects(run, o->force ? "/kvrail/apply?force=1" : "/kvrail/apply", e);
+	if (r)
+		return r;
+	if (cmd_cluster_is_meant(&o->cluster))
+		return apply_to_cluster(run, o, e);
+	if (o->namespace)
+		return err_set(e, -EINVAL, "--namespace is for a cluster: give --kubeconfig FILE");
+	return send_objects(run, o->force ? "/kvrail/apply?force=1" : "/kvrail/apply", e);
 }
 
 static int run_delete(struct cmd_run *run, struct err *e)
 {
-	const struct options *o = run->options;
-	int r = need_files(run);
+	const struct apply_options *o = run->options;
+	bool cluster = cmd_cluster_is_meant(&o->cluster);
+	int r = cluster && run->n_args ? 0 : need_files(run);
 
-	return r ? r : send_objects(run, o->force ? "/kvrail/delete?force=1" : "/kvrail/delete", e);
+	if (r)
+		return r;
+	if (run->n_args && o->files.n) {
+		fputs("kvrail: either -f FILE or KIND NAME, not both\n", stderr);
+		return CMD_USAGE;
+	}
+	if (cluster && o->force)
+		return err_set(e, -EINVAL, "--force resets ports of a host; a cluster's objects are deleted without it");
+	if (cluster)
+		return delete_from_cluster(run, o, e);
+	if (o->namespace)
+		return err_set(e, -EINVAL, "--namespace is for a cluster: give --kubeconfig FILE");
+	return send_objects(run, o->force ? "/kvrail/delete?force=1" : "/kvrail/delete", e);
 }
 
 const struct cmd cmd_apply = {
-	.name = "apply", .summary = "make the node as the manifests ask, with progress",
-	.usage = "-f FILE... [--force] [--strict] [-o FORMAT]",
-	.about = "Validates everything first: after an error nothing was changed. A port whose VFs pods hold is not reset\n"
+	.name = "apply", .summary = "make a cluster or this host as the manifests ask, with progress",
+	.usage = "-f FILE... [-n NS] [--force] [--strict] [--kubeconfig FILE] [--context NAME] [-o FORMAT]",
+	.about = "To a cluster with --kubeconfig or --context; else to this host's agent where its socket is; else to the cluster\n"
+		 "of $KUBECONFIG, of the pod's service account or of ~/.kube/config.\n"
+		 "Validates everything first: after an error nothing was changed. A port whose VFs pods hold is not reset\n"
 		 "unless --force is given. A second apply of the same files finds nothing to do.",
-	.options = options, .n_options = ARRAY_SIZE(options), .options_size = sizeof(struct options),
+	.options = options, .n_options = ARRAY_SIZE(options), .options_size = sizeof(struct apply_options),
 	.output = true, .run = run_apply,
 };
 
 const struct cmd cmd_delete = {
-	.name = "delete", .summary = "take the manifests' objects away; ports go back to no VFs",
-	.usage = "-f FILE... [--force] [-o FORMAT]",
-	.options = options, .n_options = ARRAY_SIZE(options), .options_size = sizeof(struct options),
+	.name = "delete", .summary = "take objects away; a host's ports go back to no VFs",
+	.usage = "-f FILE... | KIND NAME... [-n NS] [--force] [--kubeconfig FILE] [--context NAME] [-o FORMAT]",
+	.max_args = SIZE_MAX,
+	.options = options, .n_options = ARRAY_SIZE(options), .options_size = sizeof(struct apply_options),
 	.output = true, .run = run_delete,
 };

@@ -3,14 +3,13 @@
 
 #include "api/meta.h"
 #include "base/parse.h"
-#include "cmd/cmd.h"
-
-struct options {
-	const char *namespace;
-};
+#include "cmd/cluster.h"
 
 static const struct cmd_option options[] = {
-	{ "namespace", 'n', CMD_STRING, offsetof(struct options, namespace), "NS", NULL, "of this namespace only" },
+	CLUSTER_OPTIONS,
+	{ "namespace", 'n', CMD_STRING, offsetof(struct get_options, namespace), "NS", NULL, "of this namespace" },
+	{ "all-namespaces", 'A', CMD_FLAG, offsetof(struct get_options, all), NULL, NULL, "of every namespace" },
+	{ "selector", 'l', CMD_STRING, offsetof(struct get_options, selector), "LABELS", NULL, "with these labels, as a=b,c!=d (a cluster's)" },
 };
 
 static const struct api_kind *kind_of(struct cmd_run *run, struct err *e)
@@ -47,15 +46,24 @@ static void print_table(struct cmd_run *run, yyjson_val *list)
 
 static int run_get(struct cmd_run *run, struct err *e)
 {
-	const struct options *o = run->options;
-	const struct api_kind *k = kind_of(run, e);
+	const struct get_options *o = run->options;
 	const char *name = run->n_args > 1 ? run->args[1] : NULL;
+	const struct api_kind *k;
 	yyjson_val *list;
 	int r;
 
+	if (cmd_cluster_is_meant(&o->cluster))
+		return get_from_cluster(run, o, e);
+	if (o->selector)
+		return err_set(e, -EINVAL, "--selector is for a cluster: give --kubeconfig FILE");
+	if (run->n_args > 2) {
+		fprintf(stderr, "kvrail get: '%s' is one argument too many\n", run->args[2]);
+		return CMD_USAGE;
+	}
+	k = kind_of(run, e);
 	if (!k)
 		return -EINVAL;
-	r = cmd_agent(run, "GET", arena_printf(run->arena, "/kvrail/objects/%s/%s%s%s", k->plural, o->namespace ? o->namespace : "",
+	r = cmd_agent(run, "GET", arena_printf(run->arena, "/kvrail/objects/%s/%s%s%s", k->plural, o->namespace && !o->all ? o->namespace : "",
 					       name ? "/" : "", name ? name : ""), NULL, &list, e);
 	if (r < 0)
 		return r;
@@ -69,8 +77,10 @@ static int run_get(struct cmd_run *run, struct err *e)
 }
 
 const struct cmd cmd_get = {
-	.name = "get", .summary = "objects of the store: policies, networks, node states, NADs",
-	.usage = "KIND [NAME] [-n NS] [-o FORMAT]",
-	.options = options, .n_options = ARRAY_SIZE(options), .options_size = sizeof(struct options),
-	.min_args = 1, .max_args = 2, .output = true, .run = run_get,
+	.name = "get", .summary = "objects of a cluster or of this host's store: policies, networks, node states, NADs",
+	.usage = "KIND [NAME...] [-n NS|-A] [-l LABELS] [--kubeconfig FILE] [--context NAME] [-o FORMAT]",
+	.about = "A cluster is asked with --kubeconfig or --context; else this host's agent where its socket is; else the cluster\n"
+		 "of $KUBECONFIG, of the pod's service account or of ~/.kube/config.",
+	.options = options, .n_options = ARRAY_SIZE(options), .options_size = sizeof(struct get_options),
+	.min_args = 1, .max_args = SIZE_MAX, .output = true, .run = run_get,
 };

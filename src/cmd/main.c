@@ -13,6 +13,8 @@ const struct cmd *const cmd_commands[] = {
 	&cmd_apply,
 	&cmd_delete,
 	&cmd_get,
+	&cmd_describe,
+	&cmd_wait,
 	&cmd_render,
 	&cmd_explain,
 	&cmd_status,

@@ -8,7 +8,7 @@
 
 struct load {
 	struct arena *arena;
-	bool strict, lenient;
+	bool strict, lenient, any;
 	struct manifest *v;
 	size_t n, errors, warnings;
 };
@@ -62,9 +62,9 @@ static void check_twice(struct load *l, const struct manifest *m, struct complai
 	const struct api_meta *meta = ((const struct api_object *)m->object)->meta;
 
 	for (size_t i = 0; meta->name && i < l->n; i++) {
-		const struct api_meta *other = ((const struct api_object *)l->v[i].object)->meta;
+		const struct api_meta *other = l->v[i].object ? ((const struct api_object *)l->v[i].object)->meta : NULL;
 
-		if (l->v[i].kind == m->kind && same(other->name, meta->name) && same(other->namespace, meta->namespace)) {
+		if (other && l->v[i].kind == m->kind && same(other->name, meta->name) && same(other->namespace, meta->namespace)) {
 			complain(c, false, "metadata.name", "%s is there twice, first in %s:%u: remove or rename one", meta->name,
 				 l->v[i].source, l->v[i].line);
 			return;
@@ -114,6 +114,19 @@ static void one(struct load *l, const struct doc *d)
 	struct complaint *broken = NULL;
 	int r = api_decode(l->arena, d, &m.kind, &m.object, &c);
 
+	if (r == -ENOTSUP) {
+		m.kind = NULL;
+		m.object = NULL;
+	}
+
+	if (r == -ENOTSUP && l->any && doc_str(d->root, "apiVersion") && kind && name) {
+		*(struct manifest *)arena_push(l->arena, &l->v, &l->n, sizeof(m)) = m;
+		return;
+	}
+	if (r == -ENOTSUP && l->any) {
+		report(l, d, m.line, false, arena_printf(l->arena, "%sapiVersion, kind and metadata.name are wanted", what));
+		return;
+	}
 	if (r == -ENOTSUP) {
 		unknown_kind(l, d, m.line, doc_str(d->root, "apiVersion"), kind);
 		return;
@@ -166,6 +179,12 @@ int manifests_load(struct cmd_run *run, const struct cmd_strings *files, bool st
 		   struct err *e)
 {
 	return load_all(&(struct load){ .arena = run->arena, .strict = strict }, files, ret, ret_n, e);
+}
+
+int manifests_load_any(struct cmd_run *run, const struct cmd_strings *files, bool strict, struct manifest **ret, size_t *ret_n,
+		       struct err *e)
+{
+	return load_all(&(struct load){ .arena = run->arena, .strict = strict, .any = true }, files, ret, ret_n, e);
 }
 
 int manifests_load_lenient(struct cmd_run *run, const struct cmd_strings *files, struct manifest **ret, size_t *ret_n,

@@ -70,7 +70,7 @@ static int try_once(struct kube *k, const struct kube_ask *q, bool refused, unsi
 	r = kube_cred_get(k, refused, &token, e);
 	if (r < 0)
 		return r;
-	headers[n++] = "Accept: application/json";
+	headers[n++] = arena_printf(a, "Accept: %s", q->accept ? q->accept : "application/json");
 	if (q->body)
 		headers[n++] = arena_printf(a, "Content-Type: %s", q->type);
 	if (token)

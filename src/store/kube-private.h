@@ -53,6 +53,7 @@ struct kube_ask {
 	enum kube_verb verb;
 	const char *method, *target;
 	const char *type, *body; /* content type and JSON, NULL: none */
+	const char *accept;	 /* NULL: application/json */
 	const struct kube_ref *ref; /* for messages; may be NULL */
 	bool repeatable;	 /* a second time does no harm */
 	unsigned timeout_ms;	 /* 0: the client's */

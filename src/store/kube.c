@@ -149,6 +149,18 @@ int kube_get(struct kube *k, struct arena *a, const struct kube_ref *ref, yyjson
 		   ret, e);
 }
 
+int kube_table(struct kube *k, struct arena *a, const struct kube_ref *ref, const struct kube_select *select, yyjson_val **ret,
+	       struct err *e)
+{
+	_cleanup_arena_ struct arena *own = arena_new();
+
+	return ask(k, a,
+		   &(struct kube_ask){ .verb = ref->name ? KUBE_GET : KUBE_LIST, .method = "GET", .ref = ref, .repeatable = true,
+				       .target = kube_target(own, ref, arena_printf(own, "includeObject=Object%s", kube_selectors(own, select))),
+				       .accept = "application/json;as=Table;v=v1;g=meta.k8s.io" },
+		   ret, e);
+}
+
 static const char *as_manager(struct kube *k, struct arena *a, bool force)
 {
 	_cleanup_free_ char *s = http_escape(k->manager);

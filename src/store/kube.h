@@ -90,6 +90,10 @@ int kube_delete(struct kube *k, const struct kube_ref *ref, const char *uid, con
 int kube_list(struct kube *k, struct arena *a, const struct kube_ref *ref, const struct kube_select *select,
 	      int (*item)(void *arg, yyjson_val *obj), void *arg, const char **ret_version, struct err *e);
 
+/* An object, or with @ref->name NULL a collection, as the server prints it: kind Table (meta.k8s.io/v1), with whole objects in its rows. */
+int kube_table(struct kube *k, struct arena *a, const struct kube_ref *ref, const struct kube_select *select, yyjson_val **ret,
+	       struct err *e);
+
 /* Any other path of the server ("/version", "/apis"); @body NULL: GET. */
 int kube_raw(struct kube *k, struct arena *a, const char *method, const char *path, const char *body, yyjson_val **ret,
 	     struct err *e);
