@@ -54,6 +54,7 @@ static const char *cni(struct agent *ag, struct arena *a, void *caller, yyjson_v
 		.command = doc_str(vars, "CNI_COMMAND"), .container_id = doc_str(vars, "CNI_CONTAINERID"),
 		.netns = doc_str(vars, "CNI_NETNS"), .ifname = doc_str(vars, "CNI_IFNAME"),
 		.args = doc_str(vars, "CNI_ARGS"), .path = doc_str(vars, "CNI_PATH"), .caller = caller,
+		.plugin = doc_str(vars, "CNI_KVRAIL_PLUGIN"), .within = doc_str(vars, "CNI_KVRAIL_WITHIN"),
 	};
 	char *conf, *reply;
 	size_t len;

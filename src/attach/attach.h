@@ -128,6 +128,8 @@ enum cni_code {
 struct cni_env {
 	const char *command, *container_id, *netns, *ifname, *args, *path;
 	void *caller; /* for attach_cluster.run_plugin; NULL: none */
+	const char *plugin; /* CNI_KVRAIL_PLUGIN: the name that the plugin was called by: "whereabouts" as IPAM of another maker's plugin */
+	const char *within; /* CNI_KVRAIL_WITHIN: the container of the request that this one is part of: it holds that container's lock */
 };
 
 struct attach_engine;

@@ -316,6 +316,11 @@ static int dispatch(struct attach_engine *en, struct arena *a, const struct requ
 {
 	int r;
 
+	if (rq->ipam)
+		return ipam_verb(en, a, rq, reply, f);
+	if (rq->within && rq->container && !strcmp(rq->within, rq->container))
+		return rq->verb == VERB_DEL ? 0 : cni_fail(f, CNI_INVALID_CONFIG, NULL, "plugin \"%s\" is kvrail's own, and cannot be part of another maker's chain: "
+				"a list that begins with sriov, ib-sriov or kvrail is made by kvrail as a whole", rq->type ? rq->type : "");
 	if (rq->type && !strcmp(rq->type, "rdma"))
 		return run_rdma(en, a, rq, reply, f);
 	switch (rq->verb) {

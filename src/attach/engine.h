@@ -144,6 +144,9 @@ int gc_run(struct attach_engine *en, const struct request *rq, struct err *e);
 /* Container and interface of every attachment, in @a. */
 struct request_id *engine_ids(struct attach_engine *en, struct arena *a, const char *conf_name, size_t *ret_n);
 
+/* ipam-verb.c: a request to us as IPAM plugin of another maker's. It takes no lock: the request that it may be part of holds it. */
+int ipam_verb(struct attach_engine *en, struct arena *a, const struct request *rq, char **reply, struct cni_failure *f);
+
 /* spool.c: apply the DELs that the shim left, in order. */
 int spool_apply(struct attach_engine *en, struct err *e);
 

@@ -242,6 +242,8 @@ int request_parse(struct arena *a, const struct cni_env *env, const char *conf, 
 	rq.args = arena_strdup(a, is_set(env->args) ? env->args : "");
 	rq.path = arena_strdup(a, is_set(env->path) ? env->path : "");
 	rq.caller = env->caller;
+	rq.ipam = env->plugin && !strcmp(env->plugin, "whereabouts");
+	rq.within = is_set(env->within) ? arena_strdup(a, env->within) : NULL;
 	rq.netns = is_set(env->netns) ? arena_strdup(a, env->netns) : NULL;
 	*ret = rq;
 	return 0;

@@ -37,6 +37,8 @@ struct request {
 	const char *args; /* all of CNI_ARGS, "" when there are none */
 	const char *path; /* CNI_PATH */
 	void *caller;	  /* of the environment */
+	bool ipam;	  /* called as IPAM plugin */
+	const char *within; /* NULL, or the container of the request that waits for this one */
 	enum cni_version version;
 	const char *name, *type; /* of the configuration */
 	yyjson_val *conf;

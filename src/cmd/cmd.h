@@ -60,7 +60,8 @@ struct cmd {
 /* Every subcommand, in the order of --help, NULL-terminated. */
 extern const struct cmd *const cmd_commands[];
 extern const struct cmd cmd_inventory, cmd_plan, cmd_apply, cmd_get, cmd_describe, cmd_wait, cmd_delete, cmd_status, cmd_top,
-	cmd_env, cmd_verify, cmd_kv, cmd_attach, cmd_detach, cmd_validate, cmd_render, cmd_explain, cmd_agent_role, cmd_completion;
+	cmd_env, cmd_verify, cmd_kv, cmd_attach, cmd_detach, cmd_validate, cmd_render, cmd_explain, cmd_agent_role,
+	cmd_controller_role, cmd_completion;
 
 /* A table on stdout: columns are as wide as their widest cell, the last is not padded; head in bold on a terminal. */
 struct out_table;

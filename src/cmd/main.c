@@ -25,6 +25,7 @@ const struct cmd *const cmd_commands[] = {
 	&cmd_attach,
 	&cmd_detach,
 	&cmd_agent_role,
+	&cmd_controller_role,
 	&cmd_completion,
 	NULL,
 };

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cni/agent.h"
+#include "cni/hook.h"
 #include "cni/plugin.h"
 #include "cni/spool.h"
 #include "cni/text.h"
@@ -103,23 +104,24 @@ static ssize_t read_conf(void)
 	return (ssize_t)len;
 }
 
+#define PLUGIN_VAR "CNI_KVRAIL_PLUGIN" /* under which name this was called: that of an IPAM plugin is in no configuration's "type" */
+
 /* {"env": {every CNI_ variable}, "config": base64}: what Multus' shim sends to its daemon; "exec": this one runs plugins for it. */
-static struct text make_body(size_t conf_len)
+static struct text make_body(const char *name, size_t conf_len)
 {
 	struct text t = { body, 0, sizeof(body), false };
-	const char *comma = "";
 
-	text_str(&t, "{\"env\":{");
+	text_str(&t, "{\"env\":{\"" PLUGIN_VAR "\":");
+	text_json(&t, name, strlen(name));
 	for (char **e = environ; *e; e++) {
 		const char *eq = strchr(*e, '=');
 
-		if (!eq || strncmp(*e, "CNI_", 4))
+		if (!eq || strncmp(*e, "CNI_", 4) || !strncmp(*e, PLUGIN_VAR "=", sizeof(PLUGIN_VAR)))
 			continue;
-		text_str(&t, comma);
+		text_str(&t, ",");
 		text_json(&t, *e, (size_t)(eq - *e));
 		text_str(&t, ":");
 		text_json(&t, eq + 1, strlen(eq + 1));
-		comma = ",";
 	}
 	text_str(&t, "},\"exec\":true,\"config\":\"");
 	text_base64(&t, conf, conf_len);
@@ -190,7 +192,7 @@ static int ask(const char *path, unsigned wait_ms, const struct text *t, bool ad
 	return r;
 }
 
-static int carry(const char *command)
+static int carry(const char *name, const char *command)
 {
 	bool add = !strcmp(command, "ADD");
 	struct agent_reply rp;
@@ -204,7 +206,7 @@ static int carry(const char *command)
 		return fail(0, CODE_IO, "the configuration on stdin cannot be read", strerror((int)-len));
 	if ((size_t)len > CONF_MAX)
 		return fail(0, CODE_DECODE, "the configuration on stdin is larger than 1 MiB", NULL);
-	t = make_body((size_t)len);
+	t = make_body(name, (size_t)len);
 	if (t.full)
 		return fail((size_t)len, CODE_INVALID_ENV, "the CNI_* environment is too large", NULL);
 	r = ask("/cni", add ? (unsigned)atoi(env_or("KVRAIL_WAIT_MS", ADD_WAIT_MS)) : 0, &t, add, &rp);
@@ -220,10 +222,14 @@ static int carry(const char *command)
 	return print_reply(&rp, add, (size_t)len);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	static const char *const verbs[] = { "ADD", "DEL", "CHECK", "GC", "STATUS" };
-	const char *command = getenv("CNI_COMMAND");
+	const char *command = getenv("CNI_COMMAND"), *name = argc ? argv[0] : "", *slash = strrchr(name, '/');
+
+	name = slash ? slash + 1 : name;
+	if (argc == 2 && !strcmp(argv[1], "memlock"))
+		return hook_memlock();
 
 	if (!command || !*command) {
 		put(STDERR_FILENO, about, sizeof(about) - 1);
@@ -235,7 +241,7 @@ int main(void)
 	}
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
 		if (!strcmp(command, verbs[i]))
-			return carry(command);
+			return carry(name, command);
 	strncpy(body, command, 100); /* zeroed: always ends */
 	return fail(0, CODE_INVALID_ENV, "unknown CNI_COMMAND", body);
 }

@@ -2,6 +2,7 @@
 /* What is watched, and what is kept of it. */
 #include <string.h>
 
+#include "controller/addresses.h"
 #include "controller/world.h"
 
 static void copy(yyjson_mut_doc *doc, yyjson_mut_val *to, yyjson_val *from, const char *key)
@@ -60,6 +61,7 @@ static const char *keep_nad(void *arg, struct arena *a, yyjson_val *obj)
 {
 	yyjson_val *meta = yyjson_obj_get(obj, "metadata"), *annotations = yyjson_obj_get(meta, "annotations");
 	const char *owner = doc_str(annotations, WORLD_OWNER_REF), *resource = doc_str(annotations, NAD_RESOURCE_NAME);
+	const char *selector = doc_str(annotations, "k8s.v1.cni.cncf.io/nodeSelector");
 	yyjson_mut_doc *doc = doc_new(a);
 	yyjson_mut_val *v = yyjson_mut_obj(doc);
 
@@ -70,6 +72,8 @@ static const char *keep_nad(void *arg, struct arena *a, yyjson_val *obj)
 	}
 	if (resource)
 		yyjson_mut_obj_add_str(doc, v, "resource", resource);
+	if (selector)
+		yyjson_mut_obj_add_str(doc, v, "nodeSelector", selector);
 	return doc_mut_to_json(a, v, false);
 }
 
@@ -133,6 +137,10 @@ struct world_collection world_collection(enum world_kind kind, const char *names
 	case WORLD_NAMESPACES:
 		c.ref = (struct kube_ref){ .group = "", .version = "v1", .plural = "namespaces" };
 		c.keep = keep_namespace;
+		break;
+	case WORLD_PODS:
+		c.ref = (struct kube_ref){ .group = "", .version = "v1", .plural = "pods" };
+		c.keep = addresses_keep_pod;
 		break;
 	case WORLD_STATES:
 		c.keep = keep_state;

@@ -75,11 +75,6 @@ struct device_host {
 	void (*health)(void *arg, const char *resource, const char *pci, bool healthy, const char *reason);
 	/* Something else that a person should read: registered, kubelet not there, a refused Allocate. @bad: a warning. May be NULL. */
 	void (*say)(void *arg, bool bad, const char *text);
-	/*
-	 * @pci is about to be given to a container: with CDI on, the spec that names kvrail.io/vf=<pci> must be there before the container is
-	 * created, even when the pod has no network of ours (hostNetwork). May be NULL. An error fails the Allocate.
-	 */
-	int (*allocated)(void *arg, const char *pci, struct err *e);
 };
 
 struct device_options {
@@ -88,7 +83,11 @@ struct device_options {
 	const char *info_dir;		/* NULL: DEVICE_INFO_DIR */
 	const char *dev_dir;		/* NULL: "/dev"; where device nodes are looked for, they are named /dev/... to the kubelet */
 	const struct sysroot *root;	/* facts are read here; must outlive the manager */
-	bool cdi;	  /* Allocate names CDI devices kvrail.io/vf=<pci> and gives no device nodes; else it gives the nodes */
+	/*
+	 * Where the runtime looks for CDI specifications: Allocate names kvrail.io/vf=<pci>, and the RDMA nodes come with the specification that
+	 * the attachment writes (VFs that are given and never attached get one from here). NULL: no CDI, Allocate gives the nodes.
+	 */
+	const char *cdi_dir;
 	unsigned hold_ms; /* 0: 5000 */
 	unsigned poll_ms; /* facts are read again at least so often, beside link events; 0: 5000 */
 	struct device_host host;

@@ -24,7 +24,7 @@ struct health_facts {
 	int pf_carrier;	    /* 1, 0; -1: the port is not up, or has no netdev here */
 	bool pf_up;
 	const char *pf_rdma, *pf_rdma_state; /* the PF's RDMA device and "4: ACTIVE"; NULL: none */
-	bool held;	    /* a pod has it */
+	bool held;	    /* a pod has it: by our attachments, or by the kubelet's word (another CNI plugin may have moved it) */
 	const char *stranger; /* "NS/POD" that holds it, and of which the kubelet has no record; else NULL */
 };
 

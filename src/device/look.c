@@ -4,9 +4,11 @@
 
 #include "base/clock.h"
 #include "device/allocate.h"
+#include "device/early.h"
 #include "device/plugin.h"
 
 #define KUBELET_MS 5000
+#define EARLY_AGE_S 60
 
 /* One device on the round. */
 struct look {
@@ -14,6 +16,7 @@ struct look {
 	const char *pci, *pf_pci, *pf_netdev;
 	size_t at; /* in the resource's list, when it was copied */
 	bool rdma;
+	bool attached, given; /* an attachment of ours holds it; the kubelet gave it to a pod */
 	struct health_facts facts;
 	const char *problem;
 };
@@ -97,18 +100,18 @@ static void find_held(struct device_plugin *p, struct arena *a, struct look *all
 
 	holders(p, a, &held, &n_held);
 	for (size_t i = 0; i < n; i++)
-		for (size_t j = 0; j < n_held && !all[i].facts.held; j++)
+		for (size_t j = 0; j < n_held && !all[i].attached; j++)
 			if (!strcmp(held[j].pci, all[i].pci)) {
-				all[i].facts.held = true;
+				all[i].attached = all[i].facts.held = true;
 				strangers += !held[j].requested && (!p->given_arena || !is_given(p, all[i].resource->full, all[i].pci));
 			}
-	if (strangers || (ask_kubelet && n_held))
+	if (strangers || ask_kubelet)
 		ask(p);
 	if (!strangers || !p->given_arena)
 		return;
 	holders(p, a, &held, &n_held);
 	for (size_t i = 0; i < n; i++)
-		for (size_t j = 0; j < n_held && all[i].facts.held; j++)
+		for (size_t j = 0; j < n_held && all[i].attached; j++)
 			if (!strcmp(held[j].pci, all[i].pci) && !held[j].requested && !is_given(p, all[i].resource->full, all[i].pci))
 				all[i].facts.stranger = arena_printf(a, "%s/%s", held[j].namespace, held[j].name);
 }
@@ -119,8 +122,45 @@ static void judge(struct device_plugin *p, struct arena *a, struct look *all, si
 		const struct health_facts *same = i && !strcmp(all[i].pf_pci, all[i - 1].pf_pci) ? &all[i - 1].facts : NULL;
 
 		health_read(p->o.root, a, all[i].pci, all[i].pf_pci, all[i].pf_netdev, same, &all[i].facts);
+		all[i].given = is_given(p, all[i].resource->full, all[i].pci);
+		all[i].facts.held |= all[i].given;
 		all[i].problem = health_problem(a, &all[i].facts, all[i].rdma);
 	}
+}
+
+struct round {
+	const struct look *all;
+	size_t n;
+};
+
+/* A specification of our own serves while the VF is given and not attached; of VFs that are none of ours now, too. */
+static bool early_wanted(void *arg, const char *pci)
+{
+	const struct round *r = arg;
+
+	for (size_t i = 0; i < r->n; i++)
+		if (!strcmp(r->all[i].pci, pci))
+			return !r->all[i].attached && r->all[i].given;
+	return false;
+}
+
+/* After a reboot the kubelet starts pods from its checkpoint, without another Allocate, and the folder of specifications is empty. */
+static void keep_early(struct device_plugin *p, struct arena *a, struct look *all, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct allocate_vf vf;
+
+		if (!early_wanted(&(struct round){ &all[i], 1 }, all[i].pci) || early_exists(p->cdi_dir, all[i].pci))
+			continue;
+		if (allocate_read(p->o.root, a, p->dev_dir, all[i].pci, all[i].pf_pci, false, &vf, NULL) < 0)
+			continue;
+		/* an ADD that has begun meanwhile writes the one that counts, and would find two */
+		if (!device_holder_of(p, a, all[i].pci))
+			early_write(p->cdi_dir, p->o.root, all[i].pci, vf.rdma, NULL);
+		if (device_holder_of(p, a, all[i].pci))
+			early_remove(p->cdi_dir, all[i].pci);
+	}
+	early_clean(p->cdi_dir, EARLY_AGE_S, early_wanted, &(struct round){ all, n });
 }
 
 static struct device *device_of(const struct look *l)
@@ -154,7 +194,7 @@ static void apply(struct device_plugin *p, const struct look *l, uint64_t now, u
 	first = !d->health.known;
 	/* gone from the bus, or not ours to give: the kubelet must not choose it for another second */
 	changed = health_step(&d->health, !l->problem, !l->facts.present || l->facts.stranger, now, (uint64_t)p->o.hold_ms * 1000000u, &left);
-	d->held = l->facts.held;
+	d->held = l->attached;
 	set_reason(d, d->health.healthy ? NULL : l->problem);
 	if (left && (!*wait || left < *wait))
 		*wait = left;
@@ -175,6 +215,8 @@ void device_look(struct device_plugin *p, bool ask_kubelet, uint64_t *ret_wait_n
 	pthread_mutex_unlock(&p->lock);
 	find_held(p, a, all, n, ask_kubelet);
 	judge(p, a, all, n);
+	if (ask_kubelet && p->cdi_dir && p->given_arena)
+		keep_early(p, a, all, n);
 	*ret_wait_ns = 0;
 	pthread_mutex_lock(&p->lock);
 	for (size_t i = 0; i < n; i++)

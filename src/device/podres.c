@@ -145,15 +145,24 @@ int podres_checkpoint(const char *path, const char *uid, struct arena *a, struct
 		      struct err *e)
 {
 	_cleanup_free_ char *text = NULL;
-	struct podres_device *all = NULL;
-	yyjson_val *root, *entries, *entry;
-	yyjson_arr_iter i;
-	size_t len, n = 0;
+	size_t len;
 	int r;
 
 	r = file_read(AT_FDCWD, path, CHECKPOINT_MAX, &text, &len);
 	if (r < 0)
 		return err_errno(e, r, "%s", path);
+	return podres_checkpoint_text(path, text, len, uid, a, ret, ret_n, e);
+}
+
+int podres_checkpoint_text(const char *path, const char *text, size_t len, const char *uid, struct arena *a, struct podres_device **ret,
+			   size_t *ret_n, struct err *e)
+{
+	struct podres_device *all = NULL;
+	yyjson_val *root, *entries, *entry;
+	yyjson_arr_iter i;
+	size_t n = 0;
+	int r;
+
 	r = doc_parse_json(a, path, text, len, CHECKPOINT_MAX, &root, e);
 	if (r < 0)
 		return r;

@@ -38,5 +38,8 @@ int podres_list(const char *socket, unsigned timeout_ms, struct arena *a, struct
  */
 int podres_checkpoint(const char *path, const char *uid, struct arena *a, struct podres_device **ret, size_t *ret_n,
 		      struct err *e);
+/* The same of its text. */
+int podres_checkpoint_text(const char *path, const char *text, size_t len, const char *uid, struct arena *a, struct podres_device **ret,
+			   size_t *ret_n, struct err *e);
 
 #endif

@@ -4,13 +4,14 @@
 
 #include "base/clock.h"
 #include "device/allocate.h"
+#include "device/early.h"
 #include "device/message.h"
 #include "device/plugin.h"
 #include "device/preferred.h"
 #include "deviceplugin.pb-c.h"
+#include "fabric/cdi.h"
 
 #define HOLDER_WAIT_MS 3000 /* for the DEL of a pod that is on its way */
-#define CDI_KIND "kvrail.io/vf"
 
 static void reply(struct grpc_call *call, struct arena *a, const void *message)
 {
@@ -302,8 +303,8 @@ static int give(struct device_plugin *p, struct resource *res, struct arena *a, 
 	r = wait_for_holder(p, a, id, e);
 	if (r == 0)
 		r = allocate_read(p->o.root, a, p->dev_dir, arena_strdup(a, id), pf, res->vhost_net, ret, e);
-	if (r == 0 && p->o.host.allocated)
-		r = p->o.host.allocated(p->o.host.arg, id, e);
+	if (r == 0 && p->cdi_dir)
+		r = early_write(p->cdi_dir, p->o.root, id, ret->rdma, e);
 	if (r == 0)
 		r = allocate_write_info(p->info_dir, res->prefix, res->name, ret, e);
 	return r;
@@ -324,7 +325,7 @@ static int container(struct device_plugin *p, struct resource *res, struct arena
 	add_env(a, out, name, allocate_env_ids(a, vfs, rq->n_ids));
 	add_env(a, out, arena_printf(a, "%s_INFO", name), allocate_env_info(a, vfs, rq->n_ids));
 	for (size_t i = 0; i < rq->n_ids; i++) {
-		if (p->o.cdi) {
+		if (p->cdi_dir) {
 			add_cdi(a, out, vfs[i].pci);
 		} else {
 			add_node(a, out, vfs[i].uverbs);

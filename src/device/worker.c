@@ -57,15 +57,18 @@ static struct job *next_job(struct device_plugin *p)
 	return job;
 }
 
-static void answer_jobs(struct device_plugin *p)
+static bool answer_jobs(struct device_plugin *p)
 {
+	bool any = false;
 	struct job *job;
 
 	while ((job = next_job(p))) {
 		device_allocate(p, job);
 		free(job->msg);
 		free(job);
+		any = true;
 	}
+	return any;
 }
 
 static bool told(struct device_plugin *p, bool *stop)
@@ -114,7 +117,8 @@ void *device_work(void *plugin)
 
 		if (stop)
 			return NULL;
-		answer_jobs(p);
+		if (answer_jobs(p)) /* the kubelet has something new to tell, a moment from now */
+			asked = 0;
 		if (links && looked + GAP_MS * MS < look_at)
 			look_at = looked + GAP_MS * MS;
 		if (told_to || now >= look_at) {

@@ -368,7 +368,6 @@ static int bind_at(struct listener *l, struct err *e)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 	const char *slash = strrchr(l->path, '/');
-	mode_t mask;
 	struct stat st;
 	int r;
 
@@ -382,10 +381,9 @@ static int bind_at(struct listener *l, struct err *e)
 	if (l->source.fd < 0)
 		return err_errno(e, -errno, "%s", l->path);
 	unlink(sa.sun_path);
-	mask = umask(0177);
 	r = bind(l->source.fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 ? -errno : 0;
-	umask(mask);
-	if (r == 0 && (listen(l->source.fd, 16) < 0 || stat(sa.sun_path, &st) < 0 || rename(sa.sun_path, l->path) < 0)) {
+	/* nobody can connect before listen(), and a umask would be other threads' too */
+	if (r == 0 && (chmod(sa.sun_path, 0600) < 0 || listen(l->source.fd, 16) < 0 || stat(sa.sun_path, &st) < 0 || rename(sa.sun_path, l->path) < 0)) {
 		r = -errno;
 		unlink(sa.sun_path);
 	}

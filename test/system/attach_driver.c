@@ -234,7 +234,7 @@ static void step(void *arg, const char *name)
 static int request(struct driver *d, struct arena *a)
 {
 	const struct cni_env env = { getenv("CNI_COMMAND"), getenv("CNI_CONTAINERID"), getenv("CNI_NETNS"), getenv("CNI_IFNAME"),
-				     getenv("CNI_ARGS"), getenv("CNI_PATH") };
+				     getenv("CNI_ARGS"), getenv("CNI_PATH"), NULL, getenv("CNI_KVRAIL_PLUGIN"), getenv("CNI_KVRAIL_WITHIN") };
 	_cleanup_free_ char *conf = NULL;
 	char *reply;
 	size_t len;

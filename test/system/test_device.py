@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import queue
+import random
 import shutil
 import subprocess
 import sys
@@ -218,17 +219,43 @@ def test_allocate_gives_the_go_plugins_environment_and_nodes(node):
     assert n.show()[0]["allocations"] == 1
 
 
-def test_with_cdi_the_nodes_of_rdma_come_by_name(node):
-    n = node(cdi=True)
+def early(n):
+    return {f.name: json.loads(f.read_text()) for f in (n.tmp / "cdi").iterdir()} if (n.tmp / "cdi").exists() else {}
+
+
+def test_with_cdi_the_nodes_of_rdma_come_by_name(node, tmp_path):
+    n = node(cdiDir=str(tmp_path / "cdi"))
     vfs = vfs_of(n.tree, PF)
     n.offer(*vfs, rdma=True)
     got = n.kubelet.plugin(P2).allocate(vfs[0]["pci"], vfs[2]["pci"])
     assert got["cdi"] == [f"kvrail.io/vf={vfs[0]['pci']}", f"kvrail.io/vf={vfs[2]['pci']}"]
     assert got["devices"] == []
     assert got["env"]["PCIDEVICE_OPENSHIFT_IO_P2RDMA"] == f"{vfs[0]['pci']},{vfs[2]['pci']}"
+    # a pod without an ADD of ours finds what it was promised all the same
+    assert sorted(early(n)) == [f"kvrail-allocated-{vfs[i]['pci']}.json" for i in (0, 2)]
+    spec = early(n)[f"kvrail-allocated-{vfs[2]['pci']}.json"]
+    assert spec["kind"] == "kvrail.io/vf" and [d["name"] for d in spec["devices"]] == [vfs[2]["pci"]]
 
 
-def test_vfio_and_vhost_nodes_are_given_also_with_cdi(node):
+def test_specification_of_a_given_vf_comes_back_after_a_reboot_and_goes_with_its_pod(node, tmp_path):
+    n = node(cdiDir=str(tmp_path / "cdi"))
+    vfs = vfs_of(n.tree, PF)
+    a, b, c = (v["pci"] for v in vfs[:3])
+    n.kubelet.pods[("llm", "host")] = {"main": {P2: [a]}}  # given, not attached: on the host's network
+    n.kubelet.pods[("llm", "rail")] = {"main": {P2: [b]}}  # attached: its ADD wrote one
+    (tmp_path / "cdi").mkdir()
+    old = tmp_path / f"cdi/kvrail-allocated-{c}.json"  # of a pod that is gone
+    other = tmp_path / "cdi/vendor.json"
+    for f in (old, other):
+        f.write_text("{}")
+        os.utime(f, (time.time() - 100, time.time() - 100))
+    n.order(holders=[{"pci": b, "namespace": "llm", "name": "rail", "requested": True}])
+    n.offer(*vfs)
+    n.kubelet.plugin(P2).next()
+    eventually(lambda: sorted(early(n)) == [f"kvrail-allocated-{a}.json", "vendor.json"])
+
+
+def test_vfio_and_vhost_nodes_are_given_also_with_cdi(node, tmp_path):
     t = dell(1)
     vf = vfs_of(t, PF)[0]
     t.bind(vf["pci"], "vfio-pci")
@@ -238,7 +265,7 @@ def test_vfio_and_vhost_nodes_are_given_also_with_cdi(node):
     for p in [p for p in t.links if t.where[vf["pci"]] in p and ("/net/" in p or "/infiniband/" in p)]:
         del t.links[p]
     t.errors = [e for e in t.errors if vf["pci"] not in e]
-    n = node(t, cdi=True)
+    n = node(t, cdiDir=str(tmp_path / "cdi"))
     for f in ("vfio/42", "vfio/vfio", "vhost-net", "net/tun"):
         (n.tmp / "dev" / f).touch()
     n.offer(vf, vhostNet=True)
@@ -390,6 +417,23 @@ def test_held_vf_that_the_kubelet_knows_of_stays_healthy(node):
     assert p.healthy() == sorted(v["pci"] for v in vfs) and not n.health
 
 
+def test_vf_that_another_plugin_moved_into_its_pod_stays_healthy(node):
+    n = node()
+    vfs = vfs_of(n.tree, PF)
+    n.offer(*vfs, rdma=True)
+    p = n.kubelet.plugin(P2)
+    p.next()
+    p.allocate(vfs[1]["pci"])
+    n.kubelet.pods[("llm", "other-cni")] = {"main": {P2: [vfs[1]["pci"]]}}
+    for vf in vfs[1:3]:  # the second one is gone without anybody's word
+        for d in ("net", "infiniband"):
+            for f in (n.tmp / "tree" / n.tree.where[vf["pci"]] / d).iterdir():
+                shutil.rmtree(f)
+    p.until_healthy([v["pci"] for v in vfs if v is not vfs[2]])
+    time.sleep(0.7)
+    assert len(p.lists) == 2
+
+
 def test_vf_of_a_pod_that_the_kubelet_forgot_is_never_given(node):
     n = node()
     vfs = vfs_of(n.tree, PF)
@@ -502,6 +546,38 @@ def test_preferred_two_rails_are_the_two_ports_of_one_card(node):
     only = [i for i in by if by[i] in (PF, "0000:bb:00.0", "0000:bb:00.1")]
     assert {by[i] for i in p.preferred(only, 2)} == {"0000:bb:00.0", "0000:bb:00.1"}
     assert p.preferred([], 2) == [] and p.preferred(["0000:99:00.0"], 1) == []
+
+
+def test_plugin_killed_at_any_moment_serves_again_and_gives_nothing_twice(node):
+    n = node()
+    random.seed(7)
+    vfs = [v["pci"] for v in vfs_of(n.tree, PF)]
+    held = {}
+    for i in range(12):
+        n.order(holders=[{"pci": v, "namespace": "llm", "name": w, "requested": True} for v, w in held.items()])
+        n.offer(*vfs_of(n.tree, PF))
+        if i % 3 == 2:  # killed before, while or after it registers
+            time.sleep(random.random() * 0.3)
+        else:
+            p = n.kubelet.plugin(P2)
+            assert len(p.next()) == 4
+            want = p.preferred(vfs, 1)
+            assert not set(want) & set(held)
+            for v in want:
+                assert p.allocate(v)["env"]
+                held[v] = f"pod-{i}"
+            for v in list(held)[:len(held) - 3]:
+                del held[v]
+        n.process.kill()
+        n.process.wait()
+        time.sleep(0.1)
+        while not n.kubelet.registered.empty():  # of the one that was killed
+            n.kubelet.registered.get()
+        n.start()
+    n.order(holders=[])
+    n.offer(*vfs_of(n.tree, PF))
+    assert len(n.kubelet.plugin(P2).next()) == 4
+    assert sorted(f.name for f in (n.tmp / "plugins").iterdir()) == ["kubelet.sock", "openshift.io_p2rdma.sock"]
 
 
 @pytest.mark.parametrize("resource, want", [

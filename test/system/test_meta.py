@@ -489,3 +489,26 @@ def test_inline_delegates_and_empty_nads(node):
     node.assert_clean()
     r = node.cni("ADD", {**conf, "delegates": []}, check=False)
     assert r.returncode == 1 and "neither clusterNetwork nor delegates" in r.json["msg"]
+
+
+def test_addresses_of_other_makers_interfaces_come_from_the_same_pools(node):
+    """whereabouts is one of our names: bridge executes it while our own ADD of the pod waits for bridge."""
+    node.plugin("whereabouts", f"#!/bin/sh\nCNI_KVRAIL_PLUGIN=whereabouts exec {DRIVER} {node.state} request\n")
+    node.nad("br", {"cniVersion": "1.0.0", "type": "bridge", "bridge": "cbr0", "ipam": {**IPAM, "routes": [{"dst": "10.12.0.0/16"}]}}, resource="")
+    node.make_pod("a,br", devices=["d0"])
+    node.cni("ADD")
+    pod = links(node.pod)
+    one, two = (addresses(pod[n])[0] for n in ("net1", "net2"))
+    assert one != two and one.startswith("10.77.0.") and two.startswith("10.77.0.")
+    assert sorted(x.split()[3] for x in node.leases()) == ["net1", "net2"]
+    assert [x["dst"] for x in json.loads(ip("-j", "route", "show", "dev", "net2", ns=node.pod))].count("10.12.0.0/16") == 1
+    node.cni("DEL")
+    node.assert_clean()
+
+
+def test_our_own_plugin_within_anothers_chain_is_an_error_and_no_deadlock(node):
+    node.plugin("rdma", f"#!/bin/sh\nexec {DRIVER} {node.state} request\n")
+    node.nad("odd", {"cniVersion": "1.0.0", "plugins": [{"type": "bridge", "bridge": "cbr0"}, {"type": "rdma"}]}, resource="")
+    node.make_pod("odd")
+    assert "cannot be part of another maker's chain" in node.cni("ADD", check=False).json["msg"]
+    node.assert_clean()

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import shutil
 import socket
 import subprocess
@@ -95,7 +96,7 @@ def test_the_request_carries_environment_and_configuration(shim):
     r = shim("ADD", env={"SECRET": "s"})
     agent.join()
     sent = json.loads(agent.body)
-    assert sent["env"] == {**CNI, "CNI_COMMAND": "ADD"}
+    assert sent["env"] == {**CNI, "CNI_COMMAND": "ADD", "CNI_KVRAIL_PLUGIN": "kvrail-cni"}
     assert base64.b64decode(sent["config"]).decode() == CONF
     assert agent.request.startswith(b"POST /cni HTTP/1.")
     assert r.returncode == 0 and json.loads(r.stdout) == {"cniVersion": "1.0.0", "a": '"}'}
@@ -307,3 +308,40 @@ def test_an_agent_that_dies_after_its_order_gets_del_by_the_spool(shim):
     assert shim("DEL").returncode == 0
     (kept,) = spooled(shim)
     assert json.loads(kept.read_text())["env"]["CNI_COMMAND"] == "DEL"
+
+
+# -- the hook of containers with RDMA devices ------------------------------------------------------------------------
+def hook(state):
+    return subprocess.run([str(SHIM), "memlock"], input=state, capture_output=True, text=True, timeout=20)
+
+
+def test_the_hook_lifts_the_limit_of_one_process():
+    soft, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    caps = int(re.search(r"CapEff:\s+(\w+)", pathlib.Path("/proc/self/status").read_text()).group(1), 16)
+    if hard != resource.RLIM_INFINITY and not caps >> 24 & 1:
+        pytest.skip("needs CAP_SYS_RESOURCE, as a container runtime has it")
+    lower = (65536, hard if not caps >> 24 & 1 else 65536)
+    with subprocess.Popen(["sleep", "60"], preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_MEMLOCK, lower)) as p, \
+         subprocess.Popen(["sleep", "60"], preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_MEMLOCK, lower)) as other:
+        try:
+            r = hook(json.dumps({"ociVersion": "1.2.0", "id": "x", "status": "creating", "annotations": {"pid": str(other.pid)}, "pid": p.pid}))
+            assert r.returncode == 0, r.stderr
+            assert resource.prlimit(p.pid, resource.RLIMIT_MEMLOCK) == (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+            assert resource.prlimit(other.pid, resource.RLIMIT_MEMLOCK)[0] == 65536
+        finally:
+            p.kill()
+            other.kill()
+
+
+@pytest.mark.parametrize("state", ["", "{", "[]", '{"pid":0}', '{"pid":1}', '{"pid":"7"}', '{"pid":-7}', '{"annotations":{"pid":7}}',
+                                   '{"pid":99999999999}', '{"pid":7'])
+def test_the_hook_takes_nothing_else_for_a_container(state):
+    r = hook(state)
+    assert r.returncode == 1 and r.stderr.startswith("kvrail-hook: stdin is no state of a container")
+
+
+def test_the_shim_tells_under_which_name_it_was_called(shim, tmp_path):
+    agent = Agent(tmp_path / "s", http(200, b'{"Result":{}}'))
+    shim("ADD", name="whereabouts", env={"KVRAIL_SOCKET": str(tmp_path / "s"), "CNI_KVRAIL_PLUGIN": "other"})
+    agent.join(5)
+    assert json.loads(agent.body)["env"]["CNI_KVRAIL_PLUGIN"] == "whereabouts"

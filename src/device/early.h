@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * CDI specifications of VFs that were given and are not attached. Allocate names kvrail.io/vf=<pci>, and a runtime does not create a container
+ * whose device no specification names. A pod's ADD writes one and takes ours away; a pod on the host's network, or one without any
+ * of our networks, has no such ADD: what is written here at Allocate serves it, DIR/kvrail-allocated-<pci>.json with the VF's
+ * RDMA nodes. Private to the room.
+ */
+#ifndef KVRAIL_DEVICE_EARLY_H
+#define KVRAIL_DEVICE_EARLY_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "linux/sysroot.h"
+
+/* By rename; @rdma NULL: the VF has no RDMA device. */
+int early_write(const char *dir, const struct sysroot *root, const char *pci, const char *rdma, struct err *e);
+bool early_exists(const char *dir, const char *pci);
+void early_remove(const char *dir, const char *pci);
+
+/* Remove those which @wanted refuses and that are older than @min_age_s: the kubelet tells of an allocation a moment after it was made. */
+void early_clean(const char *dir, unsigned min_age_s, bool (*wanted)(void *arg, const char *pci), void *arg);
+
+#endif
