@@ -123,6 +123,8 @@ static void conf_round(struct loop *l)
 
 	if (!was && !cluster_knows(l->ag->cluster, &e))
 		r = err_wrap(&e, -EAGAIN, "waiting for the API server");
+	if (r == 0 && !pools_known(l->ag))
+		r = err_set(&e, -EAGAIN, "the ports are being provisioned");
 	if (r == 0)
 		r = cniconf_put(&place, &e);
 	if (r < 0 && was && cniconf_remove(&place, &gone) < 0)

@@ -248,6 +248,8 @@ void nodestate_reconcile(struct cluster *cl)
 	pthread_mutex_unlock(&cl->lock);
 	if (rd.state)
 		cl->failed_spec = r < 0 ? hash_of_spec(&rd) : 0;
+	if (r < 0 && r != -EAGAIN && !pools_known(cl->ag))
+		pools_build(cl->ag, NULL, rd.provision.inventory); /* pods without rails start all the same */
 	if (r != -EAGAIN) {
 		tell(cl, rd.state, r < 0 ? e.msg : NULL);
 		free(cl->ag->problem);

@@ -80,6 +80,16 @@ struct pools *pools_free(struct pools *p)
 	return NULL;
 }
 
+bool pools_known(struct agent *ag)
+{
+	bool known;
+
+	pthread_mutex_lock(&ag->pools_lock);
+	known = ag->pools != NULL;
+	pthread_mutex_unlock(&ag->pools_lock);
+	return known;
+}
+
 static bool taken_already(const struct pool_device *d, const char **taken, size_t n)
 {
 	for (size_t i = 0; i < n; i++)

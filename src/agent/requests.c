@@ -8,6 +8,7 @@
 #include "agent/failures.h"
 #include "agent/hostrun.h"
 #include "base/base64.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 #define CONF_MAX (1u << 20)
@@ -57,13 +58,16 @@ static const char *cni(struct agent *ag, struct arena *a, void *caller, yyjson_v
 		.plugin = doc_str(vars, "CNI_KVRAIL_PLUGIN"), .within = doc_str(vars, "CNI_KVRAIL_WITHIN"),
 	};
 	char *conf, *reply;
+	uint64_t begun;
 	size_t len;
 	int code;
 
 	*ret_status = 400;
 	if (!conf64 || base64_decode(a, conf64, &conf, &len) < 0)
 		return cni_error(a, CNI_DECODE, "config: it is not there, or no base64");
+	begun = clock_ns();
 	code = attach_request(ag->engine, a, &env, conf, len, &reply);
+	agent_metrics_timing(&ag->metrics, env.command ? env.command : "-", "total", (double)(clock_ns() - begun) / 1e9);
 	after_cni(ag, &env, code, reply);
 	if (code)
 		return reply;

@@ -59,6 +59,8 @@ struct agent {
 /* pools.c */
 void pools_build(struct agent *ag, const struct api_nodestate_spec *spec, const struct inventory *inv);
 struct pools *pools_free(struct pools *p);
+/* Were the pools built since start? */
+bool pools_known(struct agent *ag);
 int pools_pick(void *agent, struct arena *a, const char *resource, const char *pci, const char **taken, size_t n_taken,
 	       struct attach_vf *ret, struct err *e);
 int pools_network(void *agent, struct arena *a, const char *ns, const char *name, struct api_nad **ret, struct err *e);

@@ -175,3 +175,89 @@ def test_an_api_server_that_is_away_is_no_reason_to_leave_the_node(host, system,
     host.relay.stop()
     host.stop()
     assert host.conf.exists() and (host.bin / "kvrail").exists()
+
+
+def rails(system, namespace):
+    nad(system, namespace, "a", "rail0", "10.77.0.0/24")
+    nad(system, namespace, "b", "rail1", "10.78.0.0/24")
+
+
+DEVICES = {"c": {"openshift.io/rail0": ["d1"], "openshift.io/rail1": ["d3"]}}
+NETWORKS = {"k8s.v1.cni.cncf.io/networks": "a, b@ib0"}
+
+
+def test_a_pod_gets_its_default_network_and_its_rails(host, system, namespace):
+    rails(system, namespace)
+    host.start().wait_ready()
+    host.pod(namespace, "p", NETWORKS, DEVICES)
+    result = host.add(namespace, "p")
+    assert [ip["address"] for ip in result["ips"]] == ["10.88.0.9/16"]  # the result is the default network's
+    links = host.links("p")
+    assert {"net1", "ib0"} <= set(links) and {"d0", "d2"} <= host.host_links() and not {"d1", "d3"} & host.host_links()
+    assert any(a["local"] == "10.77.0.1" for a in links["net1"]["addr_info"])
+    status = json.loads(system.get(f"/api/v1/namespaces/{namespace}/pods/p")["metadata"]["annotations"]["k8s.v1.cni.cncf.io/network-status"])
+    assert [(s["name"], s["interface"], s.get("ips")) for s in status] == [
+        ("fake", "eth0", ["10.88.0.9"]), (f"{namespace}/a", "net1", ["10.77.0.1"]), (f"{namespace}/b", "ib0", ["10.78.0.1"])]
+    pool = system.get("/apis/whereabouts.cni.cncf.io/v1alpha1/namespaces/kvrail-system/ippools/10.77.0.0-24")
+    assert [a["podref"] for a in pool["spec"]["allocations"].values()] == [f"{namespace}/p"]
+    text = host.http("GET", "/metrics")[1]
+    assert 'kvrail_cni_stage_seconds_count{verb="ADD",stage="total"} 1' in text, text
+    assert f'kvrail_rail_bytes_total{{namespace="{namespace}",pod="p",network="{namespace}/a",ifname="net1",by="tcp",direction="out"}}' in text
+    host.delete(namespace, "p")
+    assert {"d0", "d1", "d2", "d3"} <= host.host_links()
+    assert [c.split()[0] for c in host.default_calls()] == ["ADD", "DEL"]
+    pool = system.get("/apis/whereabouts.cni.cncf.io/v1alpha1/namespaces/kvrail-system/ippools/10.77.0.0-24")
+    assert not pool["spec"]["allocations"] and not os.listdir(host.state / "attach")
+
+
+def test_a_pod_that_is_another_by_now_is_refused_and_gets_no_made_up_result(host, system, namespace):
+    rails(system, namespace)
+    host.start().wait_ready()
+    host.pod(namespace, "p", NETWORKS, DEVICES)
+    error = host.refused(namespace, "p", uid="11111111-2222-3333-4444-555555555555")
+    assert "another one by now" in error["msg"] + error.get("details", "")
+    system.delete(f"/api/v1/namespaces/{namespace}/pods/p?gracePeriodSeconds=0")
+    host.wait_for(lambda: not system.find(f"/api/v1/namespaces/{namespace}/pods/p"), "the pod to go")
+    error = host.refused(namespace, "p", uid="11111111-2222-3333-4444-555555555555")
+    assert "not there any more" in error["msg"] + error.get("details", "")
+    assert not host.default_calls() and set(host.links("p")) == {"lo"}
+
+
+def test_what_is_wrong_with_a_pod_is_in_its_events_and_in_the_status_till_it_is_good(host, system, namespace):
+    host.start().wait_ready()
+    host.pod(namespace, "p", NETWORKS, DEVICES)
+    error = host.refused(namespace, "p")
+    words = f"there is no network {namespace}/a"
+    assert words in error["msg"] + error.get("details", "")
+    host.wait_for(lambda: [p for p in host.status()["problems"] if f"pod {namespace}/p" in p and words in p], "the problem")
+    host.wait_for(lambda: [e for e in system.get(f"/api/v1/namespaces/{namespace}/events")["items"]
+                           if e["involvedObject"]["name"] == "p" and words in e["message"] and e["type"] == "Warning"], "the event")
+    rails(system, namespace)
+    host.add(namespace, "p")
+    assert not host.status()["problems"]
+
+
+def test_pods_that_are_known_start_without_the_api_server_and_every_pod_ends(host, system, namespace):
+    """Addresses come from the server: a network without them is attached, one with them says what it waits for."""
+    rails(system, namespace)
+    system.post(NADS.format(namespace), {
+        "apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
+        "metadata": {"name": "bare", "annotations": {"k8s.v1.cni.cncf.io/resourceName": "openshift.io/rail0"}},
+        "spec": {"config": json.dumps({"cniVersion": "1.0.0", "name": "bare", "type": "sriov"})}})
+    host.start().wait_ready()
+    host.pod(namespace, "old", NETWORKS, DEVICES)
+    host.add(namespace, "old")
+    uid = host.pod(namespace, "new", {"k8s.v1.cni.cncf.io/networks": "bare"}, {"c": {"openshift.io/rail0": ["d0"]}})["metadata"]["uid"]
+    host.wait_for(lambda: host.snapshot() and '"new"' in host.snapshot(), "the pod in the snapshot")
+    host.relay.stop()
+    host.kill()
+    host.start().wait_ready()
+    host.add(namespace, "new", uid=uid)
+    assert "net1" in host.links("new")
+    host.delete(namespace, "new", uid=uid)
+    assert "d0" in host.host_links()
+    host.cni("DEL", namespace, "old")
+    assert {"d0", "d1", "d2", "d3"} <= host.host_links()
+    host.relay.start()
+    pool = "/apis/whereabouts.cni.cncf.io/v1alpha1/namespaces/kvrail-system/ippools/10.77.0.0-24"
+    host.wait_for(lambda: not system.get(pool)["spec"]["allocations"] and not os.listdir(host.state / "attach"), "the address to come back", 60)
