@@ -8,7 +8,7 @@
 #include "controller/state.h"
 
 #define TAKE_OVER_NS (600ull * 1000000000) /* contested fields are taken over at most this often */
-#define RBAC_WAY_OUT " (the roles are in deploy/rbac-controller.yaml: kubectl apply -f it)"
+#define RBAC_WAY_OUT " (the roles are in deploy/programs/rbac-controller.yaml: kubectl apply -f it)"
 
 void controller_before_write(struct controller *c)
 {

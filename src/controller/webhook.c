@@ -303,7 +303,7 @@ static int write_bundle(struct webhook *w, struct controller *c, struct arena *a
 
 	if (informer_get(w->configurations[which], a, "", ref.name, &o) < 0)
 		return which == MUTATING ? err_set(e, -ENOENT, "the MutatingWebhookConfiguration %s is missing, so that pods get no devices for their "
-							      "networks: run 'kubectl apply -f deploy/webhooks.yaml'", ref.name) : 0;
+							      "networks: run 'kubectl apply -k deploy/'", ref.name) : 0;
 	r = doc_parse_json(a, ref.name, o.json, strlen(o.json), DOC_SIZE_MAX, &hooks, e);
 	if (r < 0)
 		return r;

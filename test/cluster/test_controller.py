@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`kvrail controller` on a real API server, with the rights that deploy/rbac-controller.yaml gives it and no others."""
+"""`kvrail controller` on a real API server, with the rights that deploy/programs/rbac-controller.yaml gives it and no others."""
 import http.client
 import json
 import os
@@ -74,9 +74,14 @@ class Controller:
                 return int(line.split()[1])
 
 
+def shipped(name):
+    """A file of deploy/programs, for the namespace of these tests."""
+    return (TREE / "deploy/programs" / name).read_text().replace("openshift-sriov-network-operator", NS)
+
+
 def install(plane):
     plane.namespace(NS)
-    plane.kubectl("apply", "-f", TREE / "deploy/rbac-controller.yaml")
+    plane.apply(shipped("rbac-controller.yaml"))
 
 
 @pytest.fixture(scope="module")
@@ -403,8 +408,8 @@ def test_addresses_of_pods_that_are_gone_go_back(plane, controller):
 
 # -- admission ---------------------------------------------------------------------------------------------------------
 def webhooks(plane, port):
-    """deploy/webhooks.yaml, with the address of a replica in place of the Service."""
-    for doc in yaml.safe_load_all((TREE / "deploy/webhooks.yaml").read_text()):
+    """webhooks.yaml as shipped, with the address of a replica in place of the Service."""
+    for doc in yaml.safe_load_all(shipped("webhooks.yaml")):
         for hook in doc["webhooks"]:
             service = hook["clientConfig"].pop("service")
             hook["clientConfig"]["url"] = f"https://127.0.0.1:{port}{service['path']}"
@@ -504,7 +509,7 @@ def test_no_verb_is_asked_that_is_not_granted(plane):
     # nor is one granted that is not asked
     asked = {(e["verb"], e["objectRef"].get("apiGroup", ""), e["objectRef"]["resource"] + (f"/{e['objectRef']['subresource']}" if
               e["objectRef"].get("subresource") else "")) for e in events if e.get("objectRef")}
-    granted = {(v, g, r) for doc in yaml.safe_load_all((TREE / "deploy/rbac-controller.yaml").read_text()) for rule in doc.get("rules", [])
+    granted = {(v, g, r) for doc in yaml.safe_load_all(shipped("rbac-controller.yaml")) for rule in doc.get("rules", [])
                for v in rule["verbs"] for g in rule["apiGroups"] for r in rule["resources"]}
     # server-side apply of an object that is not there is a patch that needs create
     spare = {(v, g, r) for v, g, r in granted - asked if v != "create" or ("patch", g, r) not in asked}
@@ -533,7 +538,7 @@ def test_missing_rights_are_named(boot_plane):
     with Controller(plane) as c:
         plane.wait_for(lambda: "network-attachment-definitions" in c.log.read_text() or "nodes" in c.log.read_text(), "what is forbidden", 30)
         assert c.get("/readyz")[0] == 503
-        plane.kubectl("apply", "-f", TREE / "deploy/rbac-controller.yaml")
+        plane.apply(shipped("rbac-controller.yaml"))
         plane.wait_for(lambda: c.get("/readyz")[0] == 200, "ready with the rights", 60)
 
 
