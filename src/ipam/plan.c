@@ -173,7 +173,7 @@ static int requested(const struct plan *p, const struct ipam_job *job, const str
 
 static int choose(const struct plan *p, const struct ipam_job *job, struct ipam_want *w, struct err *e)
 {
-	struct store_ip start = p->view->contended ? ipam_window(w->range, p->view->node) : w->range->first;
+	struct store_ip start = p->view->windowed ? ipam_window(w->range, p->view->node) : w->range->first;
 
 	if (w->requested) {
 		w->ip = *w->requested;
@@ -351,14 +351,14 @@ static void plan_find_or_del(struct plan *p, struct ipam_job *job)
 }
 
 /*
- * A pool that others do not write now: nothing at all has changed since it was read. Else: it is the same object, and nobody has found a
- * neighbour of it in the meantime, which addresses without a reservation must not outlive.
+ * Nothing at all has changed since the pool was read; or, loose: it is the same object, and nobody has found a neighbour of it in the meantime,
+ * which addresses without a reservation must not outlive.
  */
 static void guard(struct plan *p)
 {
 	const struct ipam_pool *pool = p->view->pool;
 
-	if (p->adds && !p->view->contended) {
+	if (!p->view->loose) {
 		op(p, p->tests, "test", "/metadata/resourceVersion", str(p, pool->version));
 		return;
 	}

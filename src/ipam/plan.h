@@ -53,7 +53,8 @@ struct ipam_view {
 	bool (*reserved)(void *arg, const char *network_name, const struct store_ip *ip, const char *podref);
 	void *arg;
 	const char *node;
-	bool contended; /* other nodes write too: search the node's window first, and do not test the resourceVersion */
+	bool windowed; /* other nodes write too: search the node's window first */
+	bool loose;    /* do not test the resourceVersion, only what was decided on */
 };
 
 /* The patch, in @a; NULL when nothing is to be changed. ADDs come before DELs; no two ADDs may be of one pod. */

@@ -18,60 +18,6 @@ static struct kube_ref reservation_ref(const struct pools *ps, const char *name)
 
 /* ---- what informers tell ---- */
 
-void ranges_drop(struct pools *ps, const char *name)
-{
-	for (size_t i = 0; i < ps->n_ranges; i++) {
-		if (strcmp(ps->ranges[i].name, name))
-			continue;
-		free(ps->ranges[i].name);
-		free(ps->ranges[i].domain);
-		ps->ranges[i] = ps->ranges[--ps->n_ranges];
-		return;
-	}
-}
-
-void ranges_put(struct pools *ps, const struct ipam_pool *pool)
-{
-	struct range_of *r;
-
-	ranges_drop(ps, pool->name);
-	r = realloc(ps->ranges, (ps->n_ranges + 1) * sizeof(*r));
-	if (!r)
-		abort();
-	ps->ranges = r;
-	r[ps->n_ranges] = (struct range_of){ strdup(pool->name), strdup(pool->domain), pool->net };
-	if (!r[ps->n_ranges].name || !r[ps->n_ranges].domain)
-		abort();
-	ps->n_ranges++;
-}
-
-static void pool_event(void *arg, enum informer_event what, const struct informer_object *was, const struct informer_object *is)
-{
-	_cleanup_arena_ struct arena *a = arena_new();
-	struct pools *ps = arg;
-	struct ipam_pool pool;
-	yyjson_val *obj;
-	struct err e;
-
-	if (what == INFORMER_DELETED) {
-		pthread_mutex_lock(&ps->lock);
-		ranges_drop(ps, was->name);
-		pthread_mutex_unlock(&ps->lock);
-		return;
-	}
-	/* where a pool is does not change while it has its UID */
-	if (what == INFORMER_CHANGED && was->uid && is->uid && !strcmp(was->uid, is->uid))
-		return;
-	if (doc_parse_json(a, "IPPool", is->json, strlen(is->json), DOC_SIZE_MAX, &obj, &e) < 0 ||
-	    ipam_pool_decode(a, obj, &pool, &e) < 0) {
-		log_warn("%s", e.msg);
-		return;
-	}
-	pthread_mutex_lock(&ps->lock);
-	ranges_put(ps, &pool);
-	pthread_mutex_unlock(&ps->lock);
-}
-
 /* Whereabouts' Lease: a Go writer is or was here. */
 static void lease_event(void *arg, enum informer_event what, const struct informer_object *was, const struct informer_object *is)
 {
@@ -231,72 +177,32 @@ static int release_from(struct pool *p, struct arena *a, const char *container, 
 	return 0;
 }
 
-/* Pools in which the container may hold something. */
-struct candidates {
-	struct pools *ps;
-	struct arena *a;
-	const char *container;
-	struct pool **v;
-	size_t n;
-};
-
-static void candidate(struct candidates *c, struct pool *p)
+/* Pools, in @a, of which the container may hold something: given by us, or there when we started. */
+static struct pool **pools_of(struct pools *ps, struct arena *a, const char *container, size_t *ret_n)
 {
-	for (size_t i = 0; i < c->n; i++)
-		if (c->v[i] == p)
-			return;
-	*(struct pool **)arena_push(c->a, &c->v, &c->n, sizeof(*c->v)) = p;
-}
-
-static int look_into(void *arg, yyjson_val *obj)
-{
-	_cleanup_arena_ struct arena *a = arena_new();
-	struct candidates *c = arg;
-	struct ipam_pool pool;
-	struct pool *p;
-
-	if (ipam_pool_decode(a, obj, &pool, NULL) < 0)
-		return 0;
-	for (size_t i = 0; i < pool.n; i++) {
-		if (strcmp(pool.entries[i].id, c->container))
-			continue;
-		p = pool_of(c->ps, pool.name, pool.range);
-		candidate(c, p);
-		/* the informer does not know yet */
-		pthread_mutex_lock(&c->ps->lock);
-		p->distrust = true;
-		pthread_mutex_unlock(&c->ps->lock);
-		break;
-	}
-	return 0;
-}
-
-/* The pools that this process gives out of, and those that name the container. */
-static int find_candidates(struct candidates *c, struct err *e)
-{
-	_cleanup_arena_ struct arena *a = arena_new();
-	struct pools *ps = c->ps;
-	struct informer_object *all;
-	struct kube_ref ref = { IPAM_GROUP, IPAM_VERSION, IPAM_POOLS, ps->namespace, NULL, NULL };
-	size_t n;
+	struct pool **v = NULL;
+	size_t n = 0;
 
 	pthread_mutex_lock(&ps->lock);
-	for (struct pool *p = ps->all; p; p = p->next)
-		candidate(c, p);
+	for (size_t i = 0; i < ps->n_held; i++)
+		if (!strcmp(ps->held[i].container, container))
+			*(struct pool **)arena_push(a, &v, &n, sizeof(*v)) = ps->held[i].pool;
 	pthread_mutex_unlock(&ps->lock);
-	if (informer_stale_s(ps->pools, NULL))
-		return kube_list(ps->k, a, &ref, NULL, look_into, c, NULL, e);
-	n = informer_all(ps->pools, a, &all);
-	for (size_t i = 0; i < n; i++) {
-		struct ipam_pool pool;
-		yyjson_val *obj;
+	*ret_n = n;
+	return v;
+}
 
-		if (strstr(all[i].json, c->container) &&
-		    doc_parse_json(a, "IPPool", all[i].json, strlen(all[i].json), DOC_SIZE_MAX, &obj, NULL) == 0 &&
-		    ipam_pool_decode(a, obj, &pool, NULL) == 0)
-			candidate(c, pool_of(ps, pool.name, pool.range));
+static void held_drop(struct pools *ps, const char *container, const struct pool *p)
+{
+	pthread_mutex_lock(&ps->lock);
+	for (size_t i = 0; i < ps->n_held; i++) {
+		if (ps->held[i].pool != p || strcmp(ps->held[i].container, container))
+			continue;
+		free(ps->held[i].container);
+		ps->held[i] = ps->held[--ps->n_held];
+		break;
 	}
-	return 0;
+	pthread_mutex_unlock(&ps->lock);
 }
 
 /* ---- Whereabouts' Lease, for those who want it ---- */
@@ -329,22 +235,26 @@ static int pools_release(struct ipam *ip, const char *container, const char *con
 {
 	_cleanup_arena_ struct arena *a = arena_new();
 	struct pools *ps = (struct pools *)ip;
-	struct candidates c = { ps, a, container, NULL, 0 };
+	struct pool **held;
 	struct election *el;
 	struct err why;
+	size_t n_held;
 	int r, first = 0;
 
 	if (!*container)
 		return 0;
 	if (!ipam_pools_ready(ip, READY_DEL_MS, e))
 		return -EHOSTUNREACH;
-	r = find_candidates(&c, e);
-	if (r == 0)
-		r = lock_lease(ps, &el, e);
+	held = pools_of(ps, a, container, &n_held);
+	if (n_held == 0)
+		return 0;
+	r = lock_lease(ps, &el, e);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < c.n; i++) {
-		r = release_from(c.v[i], a, container, ifnames, n, first ? &why : e);
+	for (size_t i = 0; i < n_held; i++) {
+		r = release_from(held[i], a, container, ifnames, n, first ? &why : e);
+		if (r == 0 && n == 0)
+			held_drop(ps, container, held[i]);
 		if (r < 0 && !first)
 			first = r;
 	}
@@ -478,6 +388,9 @@ static int from_pool(struct add *add, struct pool *p)
 		*w = (struct ipam_want){ .conf = add->asks[part->ask].conf, .range = part->range, .ifname = add->asks[part->ask].ifname,
 					 .requested = part->requested };
 	}
+	pthread_mutex_lock(&add->ps->lock);
+	held_put(add->ps, add->container, p);
+	pthread_mutex_unlock(&add->ps->lock);
 	for (int tries = 0; again && r == 0; tries++) {
 		struct item it = { .job = &job };
 
@@ -557,7 +470,6 @@ static void pools_close(struct ipam *ip)
 {
 	struct pools *ps = (struct pools *)ip;
 
-	informer_stop(ps->pools);
 	informer_stop(ps->reservations);
 	informer_stop(ps->lease);
 	while (ps->all) {
@@ -569,10 +481,14 @@ static void pools_close(struct ipam *ip)
 	while (ps->n_ranges)
 		ranges_drop(ps, ps->ranges[0].name);
 	free(ps->ranges);
+	while (ps->n_held)
+		free(ps->held[--ps->n_held].container);
+	free(ps->held);
 	free(ps->node);
 	free(ps->namespace);
 	pthread_mutex_destroy(&ps->lock);
 	pthread_mutex_destroy(&ps->lease_lock);
+	pthread_mutex_destroy(&ps->start_lock);
 	free(ps);
 }
 
@@ -582,7 +498,7 @@ int ipam_pools_start(struct kube *k, const struct ipam_pools_options *o, struct 
 {
 	const char *ns = o->namespace ? o->namespace : kube_namespace(k);
 	struct pools *ps = calloc(1, sizeof(*ps));
-	struct informer_spec pools, reservations, lease;
+	struct informer_spec reservations, lease;
 	int r;
 
 	if (!ps)
@@ -597,13 +513,12 @@ int ipam_pools_start(struct kube *k, const struct ipam_pools_options *o, struct 
 		abort();
 	pthread_mutex_init(&ps->lock, NULL);
 	pthread_mutex_init(&ps->lease_lock, NULL);
-	pools = (struct informer_spec){ .ref = { IPAM_GROUP, IPAM_VERSION, IPAM_POOLS, ps->namespace, NULL, NULL }, .event = pool_event, .arg = ps };
+	pthread_mutex_init(&ps->start_lock, NULL);
 	reservations = (struct informer_spec){ .ref = reservation_ref(ps, NULL), .keep = keep_reservation, .arg = ps };
 	lease = (struct informer_spec){ .ref = { "coordination.k8s.io", "v1", "leases", ps->namespace, NULL, NULL },
 					.select = { .fields = "metadata.name=whereabouts" }, .keep = keep_nothing, .event = lease_event,
 					.arg = ps };
-	if ((r = informer_start(k, &pools, &ps->pools, e)) < 0 || (r = informer_start(k, &reservations, &ps->reservations, e)) < 0 ||
-	    (r = informer_start(k, &lease, &ps->lease, e)) < 0) {
+	if ((r = informer_start(k, &reservations, &ps->reservations, e)) < 0 || (r = informer_start(k, &lease, &ps->lease, e)) < 0) {
 		ipam_close(&ps->ipam);
 		return r;
 	}
@@ -621,15 +536,17 @@ bool ipam_pools_ready(struct ipam *ip, unsigned timeout_ms, struct err *e)
 	pthread_mutex_unlock(&ps->lock);
 	if (ready)
 		return true;
-	ready = informer_wait(ps->pools, timeout_ms, e) && informer_wait(ps->reservations, timeout_ms, e) &&
-		informer_wait(ps->lease, timeout_ms, e);
-	if (!ready) {
+	pthread_mutex_lock(&ps->start_lock);
+	if (!informer_wait(ps->reservations, timeout_ms, e) || !informer_wait(ps->lease, timeout_ms, e) ||
+	    (!ps->ready && ranges_list(ps, e) < 0)) {
+		pthread_mutex_unlock(&ps->start_lock);
 		err_wrap(e, -EHOSTUNREACH, "IP pools of namespace %s are not known yet", ps->namespace);
 		return false;
 	}
 	pthread_mutex_lock(&ps->lock);
 	ps->ready = true;
 	pthread_mutex_unlock(&ps->lock);
+	pthread_mutex_unlock(&ps->start_lock);
 	return true;
 }
 

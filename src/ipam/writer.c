@@ -12,9 +12,12 @@
 #include "ipam/writer.h"
 
 #define BATCH_MAX 64
+#define YOUNG_NS 200000000u	     /* a snapshot so old is tried without reading it again */
+#define NEIGHBOUR_NS 2000000000u
 #define CONTENDED_NS 10000000000u /* after a conflict a pool counts as contended for so long */
-#define BACKOFF_FIRST_MS 4
-#define BACKOFF_MOST_MS 250
+#define PAUSE_MS 4	       /* doubled with each conflict */
+#define HEAT_MOST 8
+#define LOOSE_AFTER 4	       /* conflicts of one batch */
 #define MARK "{\"metadata\":{\"annotations\":{\"" IPAM_OVERLAPS "\":\"true\"}}}"
 
 static struct kube_ref ref_of(const struct pools *ps, const char *name)
@@ -48,17 +51,9 @@ static int snapshot_new(yyjson_val *obj, struct snapshot **ret, struct err *e)
 		return r;
 	}
 	s->a = a;
+	s->read_ns = clock_ns();
 	*ret = s;
 	return 0;
-}
-
-static int snapshot_parse(const char *json, struct snapshot **ret, struct err *e)
-{
-	_cleanup_arena_ struct arena *a = arena_new();
-	yyjson_val *obj;
-	int r = doc_parse_json(a, "IPPool", json, strlen(json), DOC_SIZE_MAX, &obj, e);
-
-	return r < 0 ? r : snapshot_new(obj, ret, e);
 }
 
 static int snapshot_get(struct pools *ps, const char *name, struct snapshot **ret, struct err *e)
@@ -72,45 +67,17 @@ static int snapshot_get(struct pools *ps, const char *name, struct snapshot **re
 	return r < 0 ? r : snapshot_new(obj, ret, e);
 }
 
-/*
- * Is version @a newer than @b? They are numbers of the server's store that grow with each change of it; if they are none, the informer's
- * (@b) wins, and the patch's tests find out if that was wrong.
- */
-static bool is_newer(const char *a, const char *b)
-{
-	uint64_t x, y;
-
-	return parse_u64(a, 10, 0, UINT64_MAX, &x) == 0 && parse_u64(b, 10, 0, UINT64_MAX, &y) == 0 && x > y;
-}
-
-/* Bring *s up to what the informer knows; -ENOENT: it knows none, and *s is NULL. */
-static int snapshot_update(struct pools *ps, const char *name, struct snapshot **s, struct err *e)
-{
-	_cleanup_arena_ struct arena *a = arena_new();
-	struct informer_object is;
-	struct snapshot *fresh;
-	int r = informer_get(ps->pools, a, ps->namespace, name, &is);
-
-	if (r == -ENOENT)
-		return *s ? 0 : -ENOENT;
-	if (r < 0)
-		return err_errno(e, r, "IPPool %s", name);
-	if (*s && (!strcmp((*s)->pool.version, is.version) || is_newer((*s)->pool.version, is.version)))
-		return 0;
-	r = snapshot_parse(is.json, &fresh, e);
-	if (r < 0)
-		return r;
-	snapshot_free(*s);
-	*s = fresh;
-	return 0;
-}
-
 static void replace(struct snapshot **s, struct snapshot *by)
 {
 	if (*s)
 		by->next = (*s)->next;
 	snapshot_free(*s);
 	*s = by;
+}
+
+static bool is_young(const struct snapshot *s, uint64_t ns)
+{
+	return s && clock_ns() - s->read_ns < ns;
 }
 
 /* Put the mark on a pool; the snapshot is of then or later. -ENOENT: there is no such pool any more. */
@@ -197,10 +164,14 @@ static int prepare_neighbours(struct pool *p, struct arena *a, struct err *e)
 	int r = n ? mark(ps, p->name, &p->snapshot, e) : 0;
 
 	for (size_t i = 0; i < n && r == 0; i++) {
-		struct snapshot *s = take_neighbour(p, names[i]);
+		struct snapshot *s = take_neighbour(p, names[i]), *fresh;
 
-		r = snapshot_update(ps, names[i], &s, e);
-		if (r == 0 || r == -ENOENT)
+		if (!is_young(s, NEIGHBOUR_NS)) {
+			r = snapshot_get(ps, names[i], &fresh, e);
+			if (r == 0)
+				replace(&s, fresh);
+		}
+		if (r == 0)
 			r = mark(ps, names[i], &s, e);
 		if (r == -ENOENT) {
 			pthread_mutex_lock(&ps->lock);
@@ -219,21 +190,86 @@ static int prepare_neighbours(struct pool *p, struct arena *a, struct err *e)
 	return r;
 }
 
+void ranges_drop(struct pools *ps, const char *name)
+{
+	for (size_t i = 0; i < ps->n_ranges; i++) {
+		if (strcmp(ps->ranges[i].name, name))
+			continue;
+		free(ps->ranges[i].name);
+		free(ps->ranges[i].uid);
+		free(ps->ranges[i].domain);
+		ps->ranges[i] = ps->ranges[--ps->n_ranges];
+		return;
+	}
+}
+
+static void ranges_put(struct pools *ps, const struct ipam_pool *pool)
+{
+	struct range_of *r;
+
+	ranges_drop(ps, pool->name);
+	r = realloc(ps->ranges, (ps->n_ranges + 1) * sizeof(*r));
+	if (!r)
+		abort();
+	ps->ranges = r;
+	r[ps->n_ranges] = (struct range_of){ strdup(pool->name), strdup(pool->uid), strdup(pool->domain), pool->net };
+	if (!r[ps->n_ranges].name || !r[ps->n_ranges].uid || !r[ps->n_ranges].domain)
+		abort();
+	ps->n_ranges++;
+}
+
+void held_put(struct pools *ps, const char *container, struct pool *p)
+{
+	struct held *h;
+
+	for (size_t i = 0; i < ps->n_held; i++)
+		if (ps->held[i].pool == p && !strcmp(ps->held[i].container, container))
+			return;
+	h = realloc(ps->held, (ps->n_held + 1) * sizeof(*h));
+	if (!h)
+		abort();
+	ps->held = h;
+	h[ps->n_held] = (struct held){ strdup(container), p };
+	if (!h[ps->n_held++].container)
+		abort();
+}
+
 static int listed(void *arg, yyjson_val *obj)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
 	struct pools *ps = arg;
 	struct ipam_pool pool;
+	bool first;
+	struct err e;
 
-	if (ipam_pool_decode(a, obj, &pool, NULL) == 0) {
+	if (ipam_pool_decode(a, obj, &pool, &e) < 0) {
+		log_warn("%s", e.msg);
+		return 0;
+	}
+	pthread_mutex_lock(&ps->lock);
+	ranges_put(ps, &pool);
+	first = !ps->ready;
+	pthread_mutex_unlock(&ps->lock);
+	/* what containers of this node got from an earlier process of it; later ones are ours */
+	for (size_t i = 0; first && i < pool.n; i++) {
+		struct pool *p = pool_of(ps, pool.name, pool.range);
+
 		pthread_mutex_lock(&ps->lock);
-		ranges_put(ps, &pool);
+		held_put(ps, pool.entries[i].id, p);
 		pthread_mutex_unlock(&ps->lock);
 	}
 	return 0;
 }
 
-/* A new, empty pool. Then all pools are listed: of two that are made at once, one sees the other. */
+int ranges_list(struct pools *ps, struct err *e)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	struct kube_ref ref = ref_of(ps, NULL);
+
+	return kube_list(ps->k, a, &ref, NULL, listed, ps, NULL, e);
+}
+
+/* A new, empty pool. */
 static int create(struct pool *p, struct err *e)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
@@ -260,17 +296,17 @@ static int create(struct pool *p, struct err *e)
 	if (r < 0)
 		return err_wrap(e, r, "making IPPool %s", p->name);
 	replace(&p->snapshot, fresh);
-	return kube_list(ps->k, a, &ref, NULL, listed, ps, NULL, e);
+	return 0;
 }
 
-/* What this process knows of the pool, or, @fresh, what the server does. -ENOENT: there is none. */
+/* The pool as it is, or, if nothing speaks against it, as it was a moment ago. -ENOENT: there is none. */
 static int look(struct pool *p, bool fresh, struct err *e)
 {
 	struct snapshot *s;
 	int r;
 
-	if (!fresh)
-		return snapshot_update(p->pools, p->name, &p->snapshot, e);
+	if (!fresh && is_young(p->snapshot, YOUNG_NS))
+		return 0;
 	r = snapshot_get(p->pools, p->name, &s, e);
 	if (r == -ENOENT)
 		p->snapshot = snapshot_free(p->snapshot);
@@ -290,6 +326,11 @@ struct batch {
 	uint64_t deadline_ns;
 	unsigned conflicts;
 };
+
+static bool is_loose(const struct batch *b)
+{
+	return b->conflicts >= LOOSE_AFTER;
+}
 
 static void survey(struct batch *b)
 {
@@ -337,13 +378,19 @@ static bool any_refused(const struct batch *b)
 	return false;
 }
 
-static void pause_for(unsigned conflicts)
+/*
+ * Writers that meet keep out of each other's way by chance: a server that gets many patches of one object at once does each of them again
+ * after each that succeeds. The more often they meet, the longer the pause; who waits meanwhile comes along.
+ */
+static void cool_down(const struct pool *p)
 {
-	unsigned most = conflicts < 7 ? BACKOFF_FIRST_MS << conflicts : BACKOFF_MOST_MS, random = 0;
+	unsigned random = 0;
 
+	if (p->heat == 0)
+		return;
 	if (getrandom(&random, sizeof(random), GRND_NONBLOCK) != sizeof(random))
 		random = (unsigned)clock_ns();
-	clock_sleep_ms(1 + random % most);
+	clock_sleep_ms(random % (PAUSE_MS << p->heat));
 }
 
 static bool needs_reservations(struct pool *p)
@@ -358,6 +405,22 @@ static bool needs_reservations(struct pool *p)
 	return needs;
 }
 
+/*
+ * Must pools be listed before anything is given from this one? Yes unless that was done while it existed: whoever makes a neighbour later sees it. And once
+ * when it bears the mark: somebody knows of a neighbour that came later.
+ */
+static bool must_list(struct pool *p)
+{
+	struct pools *ps = p->pools;
+	bool seen = false;
+
+	pthread_mutex_lock(&ps->lock);
+	for (size_t i = 0; i < ps->n_ranges && !seen; i++)
+		seen = !strcmp(ps->ranges[i].name, p->name) && !strcmp(ps->ranges[i].uid, p->snapshot->pool.uid);
+	pthread_mutex_unlock(&ps->lock);
+	return !seen || (p->snapshot->pool.marked && !p->listed);
+}
+
 /* The snapshot and the neighbours, ready to be planned on. -ENOENT: no pool, and none is needed. */
 static int prepare(struct pool *p, struct batch *b, struct arena *a, struct err *e)
 {
@@ -369,7 +432,8 @@ static int prepare(struct pool *p, struct batch *b, struct arena *a, struct err 
 	distrust = p->distrust;
 	pthread_mutex_unlock(&ps->lock);
 	b->fresh |= distrust;
-	r = look(p, b->fresh, e);
+	/* without the version's test an old view does */
+	r = is_loose(b) && p->snapshot && !b->fresh ? 0 : look(p, b->fresh, e);
 	if (r == 0 && distrust) {
 		pthread_mutex_lock(&ps->lock);
 		p->distrust = false;
@@ -377,6 +441,10 @@ static int prepare(struct pool *p, struct batch *b, struct arena *a, struct err 
 	}
 	if (r == -ENOENT && b->adds)
 		r = create(p, e);
+	if (r == 0 && b->adds && b->overlapping && must_list(p)) {
+		r = ranges_list(ps, e);
+		p->listed = p->snapshot->pool.marked;
+	}
 	if (r == 0 && b->adds && b->overlapping)
 		r = prepare_neighbours(p, a, e);
 	return r;
@@ -402,12 +470,29 @@ static char *plan(struct pool *p, struct batch *b, struct arena *a)
 {
 	const struct ipam_pool **neighbours = NULL;
 	struct ipam_view view = { .pool = &p->snapshot->pool, .reserved = reservation_is_foreign, .arg = p->pools,
-				  .node = p->pools->node, .contended = clock_ns() < p->contended_until_ns };
+				  .node = p->pools->node, .windowed = clock_ns() < p->contended_until_ns,
+				  .loose = is_loose(b) };
 
 	for (struct snapshot *s = p->neighbours; s; s = s->next)
 		*(const struct ipam_pool **)arena_push(a, &neighbours, &view.n_neighbours, sizeof(*neighbours)) = &s->pool;
 	view.neighbours = neighbours;
 	return ipam_plan(a, &view, b->jobs, b->n);
+}
+
+/* Another writer was faster. */
+static int lost_race(struct pool *p, struct batch *b, int r, struct err *e)
+{
+	struct pools *ps = p->pools;
+
+	count(ps, &ps->stats.conflicts);
+	p->contended_until_ns = clock_ns() + CONTENDED_NS;
+	p->heat += p->heat < HEAT_MOST;
+	b->conflicts++;
+	b->fresh = true;
+	cool_down(p);
+	if (clock_ns() < b->deadline_ns)
+		return -EAGAIN;
+	return err_wrap(e, r, "IPPool %s, after %u tries", p->name, b->conflicts);
 }
 
 /* One round. 0: served; -EAGAIN: another round, of what is left in @b. */
@@ -432,18 +517,15 @@ static int round_of(struct pool *p, struct batch *b, struct err *e)
 		return -EAGAIN;
 	}
 	r = patch ? send_patch(p, patch, a, e) : 0;
-	if (r == -ESTALE || r == -ENOENT) {
-		count(ps, &ps->stats.conflicts);
-		p->contended_until_ns = clock_ns() + CONTENDED_NS;
-		b->fresh = true;
-		pause_for(b->conflicts++);
-		return clock_ns() < b->deadline_ns ? -EAGAIN : err_wrap(e, r, "IPPool %s, after %u tries", p->name, b->conflicts);
-	}
+	if (r == -ESTALE || r == -ENOENT)
+		return lost_race(p, b, r, e);
+	p->heat -= p->heat && !b->conflicts;
 	if (r < 0) {
 		pthread_mutex_lock(&ps->lock);
 		p->distrust = true;
 		pthread_mutex_unlock(&ps->lock);
-		return r;
+		/* made or not: what the pool says then decides */
+		return r == -EHOSTUNREACH && clock_ns() < b->deadline_ns ? -EAGAIN : r;
 	}
 	if (b->adds) {
 		bool reserve = needs_reservations(p);
@@ -452,19 +534,6 @@ static int round_of(struct pool *p, struct batch *b, struct err *e)
 			b->items[i]->reserve = reserve;
 	}
 	return any_refused(b) && b->dels && keep_refused(b) ? -EAGAIN : 0;
-}
-
-static void serve(struct pool *p, struct batch *b)
-{
-	struct err e = { 0 };
-	int r;
-
-	survey(b);
-	do
-		r = round_of(p, b, &e);
-	while (r == -EAGAIN);
-	if (r < 0)
-		fail_all(b, r, &e);
 }
 
 /* No two ADDs of one pod go together: what one finds depends on the other. */
@@ -476,10 +545,10 @@ static bool goes_with(const struct batch *b, const struct item *it)
 	return true;
 }
 
-/* Under the lock: take from the queue, in order, what goes together. */
-static void collect(struct pool *p, struct batch *b)
+/* Under the lock: take from the queue, in order, what goes together, @most of it. */
+static void collect(struct pool *p, struct batch *b, size_t most)
 {
-	for (struct item **at = &p->queue; *at && b->n < BATCH_MAX;) {
+	for (struct item **at = &p->queue; *at && most;) {
 		struct item *it = *at;
 
 		if (!goes_with(b, it)) {
@@ -489,14 +558,55 @@ static void collect(struct pool *p, struct batch *b)
 		*at = it->next;
 		it->next = NULL;
 		b->items[b->n++] = it;
+		most--;
 	}
+}
+
+static void mark_done(struct pool *p, struct item *const *items, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		items[i]->done = true;
+	pthread_cond_broadcast(&p->changed);
+}
+
+/* Under the lock: serve what waits. */
+static void serve(struct pool *p)
+{
+	struct pools *ps = p->pools;
+	unsigned timeout_ms = ps->options.timeout_ms ? ps->options.timeout_ms : 30000;
+	struct batch b = { .deadline_ns = clock_ns() + timeout_ms * 1000000ull };
+	struct item *all[BATCH_MAX];
+	struct err e = { 0 };
+	size_t n = 0;
+	int r;
+
+	p->writing = true;
+	pthread_mutex_unlock(&ps->lock);
+	cool_down(p);
+	do {
+		size_t before = b.n;
+
+		pthread_mutex_lock(&ps->lock);
+		if (n < BATCH_MAX)
+			collect(p, &b, BATCH_MAX - n);
+		ps->stats.batches += n == 0;
+		pthread_mutex_unlock(&ps->lock);
+		memcpy(all + n, b.items + before, (b.n - before) * sizeof(*all));
+		n += b.n - before;
+		survey(&b);
+		r = round_of(p, &b, &e);
+	} while (r == -EAGAIN);
+	if (r < 0)
+		fail_all(&b, r, &e);
+	pthread_mutex_lock(&ps->lock);
+	p->writing = false;
+	mark_done(p, all, n);
 }
 
 void pool_serve(struct pool *p, struct item *it)
 {
 	struct pools *ps = p->pools;
 	struct item **last = &p->queue;
-	unsigned timeout_ms = ps->options.timeout_ms ? ps->options.timeout_ms : 30000;
 
 	pthread_mutex_lock(&ps->lock);
 	ps->stats.jobs++;
@@ -504,26 +614,10 @@ void pool_serve(struct pool *p, struct item *it)
 		last = &(*last)->next;
 	*last = it;
 	while (!it->done) {
-		struct batch b = { .deadline_ns = clock_ns() + timeout_ms * 1000000ull };
-		struct item *all[BATCH_MAX];
-		size_t n;
-
-		if (p->writing) {
+		if (p->writing)
 			pthread_cond_wait(&p->changed, &ps->lock);
-			continue;
-		}
-		p->writing = true;
-		collect(p, &b);
-		ps->stats.batches++;
-		n = b.n;
-		memcpy(all, b.items, n * sizeof(*all));
-		pthread_mutex_unlock(&ps->lock);
-		serve(p, &b);
-		pthread_mutex_lock(&ps->lock);
-		for (size_t i = 0; i < n; i++)
-			all[i]->done = true;
-		p->writing = false;
-		pthread_cond_broadcast(&p->changed);
+		else
+			serve(p);
 	}
 	pthread_mutex_unlock(&ps->lock);
 }

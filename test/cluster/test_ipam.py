@@ -89,7 +89,7 @@ def test_an_exact_fit_pool_completes_and_then_its_holders_are_named(control_plan
     with pytest.raises(Refused, match=r"no free address left: 500 held, by llm/p\d+ net1 .*and 495 more; delete pods or widen") as e:
         some[0].add("more", "llm/more", fit)
     assert e.value.number == errno.ENOSPC
-    some[1].delete("c7")
+    some[3].delete("c7")
     assert some[2].add("more", "llm/more", fit) == [given[7]]
 
 
@@ -119,9 +119,9 @@ def test_overlapping_pools_of_one_network_name_never_give_one_address_twice(cont
     for i in range(48):
         some[i % 4].delete(f"c{i}")
     for i in range(10):
-        some[1].delete(f"b{i}")
-    for name in "o", "late":
-        some[2].delete(name)
+        some[0].delete(f"b{i}")
+    some[0].delete("o")
+    some[1].delete("late")
     assert entries(control_plane, namespace) == {} and reservations(control_plane, namespace) == {}
 
 
@@ -164,7 +164,7 @@ def test_while_the_api_server_is_away_nothing_is_taken_for_given_back(boot_plane
 
 
 def test_5000_mixed_operations_with_kills_give_nothing_twice_and_leak_nothing(control_plane, namespace, config):
-    """Eight nodes, each with four pods at a time; a node is killed at random moments and, like the agent by its journal, gives back what it
+    """Four nodes, each with eight pods at a time; a node is killed at random moments and, like the agent by its journal, gives back what it
     was about to give or to take. One in five loses its journal too: the reconciliation finds that."""
     run = Run(control_plane, config, namespace, operations=5000)
     run.go()
@@ -182,7 +182,7 @@ def test_5000_mixed_operations_with_kills_give_nothing_twice_and_leak_nothing(co
 
 
 class Run:
-    NODES, THREADS = 8, 4
+    NODES, THREADS = 4, 8
 
     def __init__(self, plane, config, namespace, operations):
         self.plane, self.config, self.namespace, self.left = plane, config, namespace, operations
@@ -193,7 +193,8 @@ class Run:
         self.duplicates, self.failures = [], []
         self.nodes = [None] * self.NODES
         self.journals = [{} for _ in range(self.NODES)]
-        self.nets = [ipam("10.61.0.0/24"), ipam("10.61.0.0/24"), ipam("10.61.0.0/22"), ipam("10.62.0.0/24", network_name="n-1")]
+        # mostly one pool; two that overlap, where each address is two writes, beside it
+        self.nets = [ipam("10.61.0.0/22")] * 8 + [ipam("10.62.0.0/24", network_name="n-1"), ipam("10.62.0.0/22", network_name="n-1")]
 
     def pods_alive(self):
         return [pod for pod, _ in self.alive.values()]
@@ -227,7 +228,7 @@ class Run:
     def _kill(self):
         dice = random.Random(1)
         while self.left > 0:
-            time.sleep(dice.uniform(0.2, 1.0))
+            time.sleep(dice.uniform(0.3, 1.5))
             i = dice.randrange(self.NODES)
             old = self.nodes[i]
             old.kill()

@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				      { .conf = &conf, .range = &range, .ifname = "net3" } };
 	struct ipam_job add = { .kind = IPAM_ADD, .a = a, .container = "c9", .podref = "llm/new", .wants = wants, .n_wants = 3 };
 	struct ipam_job del = { .kind = IPAM_DEL, .a = a, .container = "c1" }, *jobs[] = { &add, &del };
-	struct ipam_view view = { .pool = &pool, .node = "n1", .contended = size & 1 };
+	struct ipam_view view = { .pool = &pool, .node = "n1", .windowed = size & 1 };
 	yyjson_val *obj;
 	struct err e;
 

@@ -218,7 +218,9 @@ static void del_takes_all_that_the_container_holds(void **state)
 	assert_int_equal(jobs[1]->n_held, 0);
 	assert_int_equal(after->n, 1);
 	assert_string_equal(after->entries[0].podref, "llm/b");
-	/* needs no version: what it removes is tested */
+	assert_non_null(strstr(patch, "resourceVersion"));
+	view.loose = true;
+	patch = ipam_plan(a, &view, jobs, 4);
 	assert_null(strstr(patch, "resourceVersion"));
 	/* taken over by another sandbox in the meantime: does not apply */
 	assert_null(patch_apply(a, pool_json("10.0.0.0-24", "10.0.0.0/24", "", ENTRY("1", "c5", "a", "net1") "," ENTRY("2", "c1", "a", "net2")), patch));
@@ -239,8 +241,8 @@ static void a_patch_decided_on_another_pool_does_not_apply(void **state)
 
 	assert_non_null(patch_apply(a, obj, patch));
 	assert_null(patch_apply(a, changed, patch));
-	/* contended: another address of the same pool is no matter, the mark and another object are */
-	view.contended = true;
+	/* loose: another address of the same pool is no matter, the mark and another object are */
+	view.loose = true;
 	job = add(conf("\"range\":\"10.0.0.0/24\""), "c1", "a", 1);
 	patch = ipam_plan(a, &view, &job, 1);
 	assert_non_null(patch_apply(a, changed, patch));
@@ -261,7 +263,7 @@ static void nodes_search_their_windows_when_others_write_too(void **state)
 {
 	const struct ipam_conf *c = conf("\"range\":\"10.0.0.0/20\""), *small = conf("\"range\":\"10.0.0.0/28\"");
 	yyjson_val *obj = pool_json("10.0.0.0-20", "10.0.0.0/20", "", "");
-	struct ipam_view view = { .pool = decode(obj), .contended = true };
+	struct ipam_view view = { .pool = decode(obj), .windowed = true };
 	size_t distinct = 0;
 	struct store_ip seen[16];
 
@@ -291,7 +293,7 @@ static void an_exact_fit_pool_is_filled_to_the_last(void **state)
 	for (int contended = 0; contended < 2; contended++) {
 		const struct ipam_conf *c = conf("\"range\":\"10.0.0.0/23\",\"range_start\":\"10.0.0.10\",\"range_end\":\"10.0.1.253\",\"exclude\":[\"10.0.0.128/26\"]");
 		yyjson_val *obj = pool_json("10.0.0.0-23", "10.0.0.0/23", "", "");
-		struct ipam_view view = { .node = "node-3", .contended = contended };
+		struct ipam_view view = { .node = "node-3", .windowed = contended };
 		struct ipam_job *job;
 
 		for (size_t i = 0; i < (500 - 64) / 4; i++) {
