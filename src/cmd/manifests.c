@@ -9,6 +9,8 @@
 struct load {
 	struct arena *arena;
 	bool strict, lenient, any;
+	manifests_take take; /* may be NULL */
+	void *arg;
 	struct manifest *v;
 	size_t n, errors, warnings;
 };
@@ -163,7 +165,8 @@ static int load_all(struct load *l, const struct cmd_strings *files, struct mani
 		api_unfold(l->arena, docs, n, &docs, &n);
 		documents += n;
 		for (size_t i = 0; i < n; i++)
-			one(l, &docs[i]);
+			if (!l->take || !l->take(l->arg, &docs[i]))
+				one(l, &docs[i]);
 	}
 	if (documents == 0)
 		return err_set(e, -ENODATA, "%s: no object in %s", files->n == 1 ? named(files->v[0]) : "-f",
@@ -191,6 +194,12 @@ int manifests_load_lenient(struct cmd_run *run, const struct cmd_strings *files,
 			   struct err *e)
 {
 	return load_all(&(struct load){ .arena = run->arena, .lenient = true }, files, ret, ret_n, e);
+}
+
+int manifests_load_taking(struct cmd_run *run, const struct cmd_strings *files, manifests_take take, void *arg, struct manifest **ret,
+			  size_t *ret_n, struct err *e)
+{
+	return load_all(&(struct load){ .arena = run->arena, .lenient = true, .take = take, .arg = arg }, files, ret, ret_n, e);
 }
 
 const void **manifests_of(struct arena *a, const struct manifest *m, size_t n, const char *kind, size_t *ret_n)

@@ -33,6 +33,10 @@ int manifests_load_lenient(struct cmd_run *run, const struct cmd_strings *files,
 /* As manifests_load() for an API server, which may know kinds that kvrail does not: those are there with kind and object NULL. */
 int manifests_load_any(struct cmd_run *run, const struct cmd_strings *files, bool strict, struct manifest **ret, size_t *ret_n,
 		       struct err *e);
+/* As above for who reads kinds of its own: a document that @take returns true for is its business. */
+typedef bool (*manifests_take)(void *arg, const struct doc *d);
+int manifests_load_taking(struct cmd_run *run, const struct cmd_strings *files, manifests_take take, void *arg, struct manifest **ret,
+			  size_t *ret_n, struct err *e);
 
 /* The objects of one kind, as an array of pointers to its struct. */
 const void **manifests_of(struct arena *a, const struct manifest *m, size_t n, const char *kind, size_t *ret_n);
