@@ -32,6 +32,8 @@ struct agent_options {
 	const char *kubelet_dir; /* "/var/lib/kubelet" */
 	const char *cni_conf_dir, *cni_conf_name, *cni_bin_dir; /* "/etc/cni/net.d", "00-kvrail.conf", "/opt/cni/bin" */
 	const char *multus_conf_dir, *multus_dir; /* "/etc/cni/multus/net.d", "/var/lib/cni/multus": where Multus has them */
+	const char *cdi_dir; /* "/var/run/cdi"; NULL: the runtime has no CDI */
+	const char *env_dir; /* "/run/kvrail/env": what containers get then, as files */
 	const char *devinfo_dir; /* NULL: DEVICE_INFO_DIR */
 	const char *shared_resource; /* "rdma/roce_gdr"; NULL: none */
 	unsigned shares;

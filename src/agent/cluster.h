@@ -7,6 +7,8 @@
 #ifndef KVRAIL_AGENT_CLUSTER_H
 #define KVRAIL_AGENT_CLUSTER_H
 
+#include <limits.h>
+
 #include "agent/state.h"
 #include "store/kube.h"
 
@@ -30,6 +32,7 @@ struct cluster {
 	struct hostrun *hostrun;
 	struct failures *failures;
 	struct attach_cluster attach;
+	char hook[PATH_MAX]; /* lifts a container's limit of locked memory */
 	pthread_t thread;
 	bool running;
 	pthread_mutex_t lock; /* of all below */

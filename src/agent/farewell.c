@@ -9,6 +9,7 @@
 #include "agent/farewell.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "device/device.h"
 
 #define PROGRAM_MAX (64u << 20)
 
@@ -89,5 +90,6 @@ void farewell_clean(const struct agent_options *o, const char *shim)
 	snprintf(plugin, sizeof(plugin), "%s/kvrail", o->cni_bin_dir);
 	if (shim && same_file(shim, plugin) && unlink(plugin) == 0)
 		log_info("removed %s", plugin);
+	device_plugin_leave(o->cdi_dir);
 	clean_state(o->state_dir);
 }

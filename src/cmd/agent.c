@@ -10,7 +10,7 @@
 
 struct options {
 	bool standalone, soft_roce, list_steps;
-	const char *socket, *state, *node, *rdma_netns, *log_level, *share, *kubeconfig, *kubelet_dir, *cni_conf_dir, *cni_conf_name, *cni_bin_dir, *shim, *devinfo_dir, *shared, *metrics, *multus_conf_dir, *multus_dir;
+	const char *socket, *state, *node, *rdma_netns, *log_level, *share, *kubeconfig, *kubelet_dir, *cni_conf_dir, *cni_conf_name, *cni_bin_dir, *shim, *devinfo_dir, *shared, *metrics, *multus_conf_dir, *multus_dir, *cdi_dir;
 	bool keep_conf;
 	struct cmd_strings netdevs;
 };
@@ -27,6 +27,8 @@ static const struct cmd_option options[] = {
 	  "the kubelet's folder, with its device plugin and pod resources sockets (default /var/lib/kubelet)" },
 	{ "devinfo-dir", 0, CMD_STRING, offsetof(struct options, devinfo_dir), "DIR", NULL,
 	  "where the device plugin leaves its device-info files (default /var/run/k8s.cni.cncf.io/devinfo/dp)" },
+	{ "cdi-dir", 0, CMD_STRING, offsetof(struct options, cdi_dir), "DIR", NULL,
+	  "where the container runtime looks for CDI specifications, or none: devices and environment come without (default /var/run/cdi)" },
 	{ "shared-resource", 0, CMD_STRING, offsetof(struct options, shared), "DOMAIN/NAME[=COUNT]", NULL,
 	  "a resource that pods with rails may ask for and that gives no device, or none (default rdma/roce_gdr=128)" },
 	{ "cni-conf-dir", 0, CMD_STRING, offsetof(struct options, cni_conf_dir), "DIR", NULL,
@@ -139,6 +141,8 @@ static int run_agent(struct cmd_run *run, struct err *e)
 		.metrics = o->metrics,
 		.multus_conf_dir = o->multus_conf_dir ? o->multus_conf_dir : "/etc/cni/multus/net.d",
 		.multus_dir = o->multus_dir ? o->multus_dir : "/var/lib/cni/multus",
+		.cdi_dir = !o->cdi_dir ? "/var/run/cdi" : strcmp(o->cdi_dir, "none") ? o->cdi_dir : NULL,
+		.env_dir = "/run/kvrail/env",
 		.devinfo_dir = o->devinfo_dir,
 		.shim = o->shim,
 		.keep_conf = o->keep_conf,

@@ -100,6 +100,9 @@ int device_plugin_start(const struct device_options *o, struct device_plugin **r
 /* Takes its sockets away and ends the threads. NULL is fine; returns NULL. Device-info files of held VFs stay. */
 struct device_plugin *device_plugin_stop(struct device_plugin *p);
 
+/* Remove what a plugin wrote into @cdi_dir (NULL: nothing): kvrail leaves the node. */
+void device_plugin_leave(const char *cdi_dir);
+
 /*
  * The resources of the node from now on (all copied). Ones that are new are served and registered, ones that are gone are
  * advertised with no device and no longer served; of the others the list is swapped in place and pushed if it differs.

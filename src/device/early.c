@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/file.h"
+#include "device/device.h"
 #include "device/early.h"
 #include "fabric/cdi.h"
 
@@ -66,4 +67,15 @@ void early_clean(const char *dir, unsigned min_age_s, bool (*wanted)(void *arg, 
 		if (time(NULL) - st.st_mtime >= (time_t)min_age_s)
 			unlinkat(dirfd(d), de->d_name, 0);
 	}
+}
+
+static bool no(void *arg, const char *pci)
+{
+	return false;
+}
+
+void device_plugin_leave(const char *cdi_dir)
+{
+	if (cdi_dir)
+		early_clean(cdi_dir, 0, no, NULL);
 }

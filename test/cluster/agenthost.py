@@ -154,7 +154,7 @@ class AgentHost:
     def start(self, *options, env=None):
         argv = ["ip", "netns", "exec", self.netns, BUILD / "kvrail", "agent", f"--kubeconfig={self.kubeconfig}",
                 f"--state={self.state}", f"--socket={self.socket}", "--rdma-netns=keep", f"--kubelet-dir={self.kubelet_dir}",
-                f"--cni-conf-dir={self.conf_dir}", f"--cni-bin-dir={self.bin}", f"--devinfo-dir={self.dir}/devinfo",
+                f"--cni-conf-dir={self.conf_dir}", f"--cni-bin-dir={self.bin}", f"--devinfo-dir={self.dir}/devinfo", f"--cdi-dir={self.dir}/cdi",
                 f"--multus-dir={self.dir}/multus", f"--multus-conf-dir={self.dir}/multus-conf", "--log-level=debug",
                 *[f"--netdev={r}={n}" for r, names in self.devices.items() for n in names], *options]
         environment = {**os.environ, "NODE_NAME": self.name, "NAMESPACE": self.namespace, "RESOURCE_PREFIX": "openshift.io",

@@ -32,7 +32,7 @@ static bool there(const char *name)
 
 static int setup(void **state)
 {
-	static const char *const folders[] = { "bin", "state", "state/attach", "state/spool", "state/ports" };
+	static const char *const folders[] = { "bin", "cdi", "state", "state/attach", "state/spool", "state/ports" };
 
 	a = arena_new();
 	strcpy(dir, "/tmp/kvrail-farewell-XXXXXX");
@@ -41,10 +41,12 @@ static int setup(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(folders); i++)
 		if (mkdir(path(folders[i]), 0700) < 0)
 			return -1;
-	options = (struct agent_options){ .cni_bin_dir = path("bin"), .state_dir = path("state") };
+	options = (struct agent_options){ .cni_bin_dir = path("bin"), .cdi_dir = path("cdi"), .state_dir = path("state") };
 	put("shim", "the shim");
 	put("bin/kvrail", "the shim");
 	put("bin/bridge", "not ours");
+	put("cdi/kvrail-allocated-0000:01:10.0.json", "{}");
+	put("cdi/vendor.json", "not ours");
 	put("state/snapshot.json", "{}");
 	put("state/agent.lock", "");
 	return 0;
@@ -62,6 +64,8 @@ static void nothing_of_kvrail_is_left_and_nothing_else_is_gone(void **state)
 	assert_false(there("bin/kvrail"));
 	assert_false(there("state"));
 	assert_true(there("bin/bridge"));
+	assert_false(there("cdi/kvrail-allocated-0000:01:10.0.json"));
+	assert_true(there("cdi/vendor.json"));
 }
 
 static void a_plugin_that_is_not_ours_stays(void **state)
