@@ -3,7 +3,7 @@
  * The API server's client by itself, for tests. $KUBECONFIG says which cluster.
  *	kube_driver get REF | list REF [LABELS [FIELDS]] | create REF JSON | update REF JSON | patch TYPE REF JSON
  *	kube_driver delete REF [UID [VERSION]] | raw METHOD PATH [BODY]
- *	kube_driver watch REF [LABELS]    events, one a line; stdin takes "all" (what is kept, then "."), "stale", and its end ends it
+ *	kube_driver watch REF[,REF...] [LABELS]  events of the first, one a line; stdin takes "all" (what is kept, then "."), "stale", and its end ends it
  *	kube_driver elect NS/NAME ID [DURATION RENEW RETRY]   "started", "stopped", until stdin ends
  *	kube_driver lock NS/NAME ID MS [DURATION RENEW RETRY] "locked" or the failure; given back when stdin ends
  *	kube_driver events NS/POD UID COUNT MESSAGE...        each message COUNT times
@@ -93,11 +93,18 @@ static const char *keep_data(void *arg, struct arena *a, yyjson_val *obj)
 static int watch(struct kube *k, int argc, char **argv)
 {
 	struct informer_spec spec = {
-		.ref = ref_of(argv[2]), .select.labels = argc > 3 ? argv[3] : NULL, .keep = keep_data, .event = on_event, .synced = on_synced,
+		.ref = ref_of(arena_strndup(arena, argv[2], strcspn(argv[2], ","))), .select.labels = argc > 3 ? argv[3] : NULL, .keep = keep_data, .event = on_event, .synced = on_synced,
 	};
-	struct informer *in;
-	char line[64];
+	struct informer *in, *more[8] = { 0 };
+	char line[64], *next;
+	size_t n_more = 0;
 
+	for (char *ref = strtok_r(argv[2], ",", &next); (ref = strtok_r(NULL, ",", &next)) && n_more < ARRAY_SIZE(more); n_more++) {
+		struct informer_spec other = { .ref = ref_of(ref) };
+
+		if (informer_start(k, &other, &more[n_more], &err) < 0)
+			return print(err.code, NULL);
+	}
 	if (informer_start(k, &spec, &in, &err) < 0)
 		return print(err.code, NULL);
 	while (fgets(line, sizeof(line), stdin)) {
@@ -122,6 +129,8 @@ static int watch(struct kube *k, int argc, char **argv)
 		}
 	}
 	informer_stop(in);
+	while (n_more--)
+		informer_stop(more[n_more]);
 	return 0;
 }
 
