@@ -5,6 +5,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -100,3 +101,46 @@ def test_one_leader_at_a_time_whatever_breaks(control_plane, namespace, proxy, c
         holders.append(order[i].split()[1])
         assert order[i].startswith("in") and order[i + 1] == f"out {holders[-1]}", order
     assert sorted(holders) == ["0"] * 3 + ["1"] * 3 + ["2"] * 3
+
+
+def test_the_controller_converges_and_then_rests(boot_plane, tmp_path):
+    import test_controller as t
+    if not os.access(t.KVRAIL, os.X_OK):
+        pytest.skip(f"{t.KVRAIL} is not built: run 'make build'")
+    plane = boot_plane()
+    plane.install_crds()
+    t.install(plane)
+    for ns in ("llm", "llm2"):
+        plane.namespace(ns)
+    for n in ("node1", "node2"):
+        t.node(plane, n, {"rdma": "yes"})
+    with FaultServer(Upstream(plane.url, plane.authority.certificate)) as proxy:
+        config = kubeconfig(tmp_path, proxy.url, user={"token": plane.token(t.NS, "kvrail-controller")}, namespace=t.NS)
+        proxy.fault_at_random(0.25, 7, ALL)
+        with t.Controller(plane, config=config):
+            plane.apply([t.policy("p0")] + [t.network(f"rail{i}", networkNamespace="llm") for i in range(6)])
+            for n in ("node1", "node2"):
+                plane.wait_for(lambda: plane.find(f"{t.SRIOV}/sriovnetworknodestates/{n}"), f"the node state of {n}", timeout=90)
+                t.report(plane, n, vfs=4)
+            plane.wait_for(lambda: len(plane.get(t.nads("llm"))["items"]) == 6, "six networks", timeout=90)
+            plane.patch(f"{t.SRIOV}/sriovnetworks/rail0", {"spec": {"networkNamespace": "llm2"}})
+            plane.delete(f"{t.SRIOV}/sriovnetworks/rail1")
+            wanted = {f"rail{i}" for i in range(2, 6)}
+            plane.wait_for(lambda: ({o["metadata"]["name"] for o in plane.get(t.nads("llm"))["items"]},
+                                    {o["metadata"]["name"] for o in plane.get(t.nads("llm2"))["items"]}) == (wanted, {"rail0"}),
+                           "networks where they belong", timeout=90)
+            plane.wait_for(lambda: not plane.find(f"{t.SRIOV}/sriovnetworks/rail1"), "the deleted network to go", timeout=90)
+            for n in ("node1", "node2"):
+                state = plane.get(f"{t.SRIOV}/sriovnetworknodestates/{n}")
+                assert [(i["name"], i["numVfs"]) for i in state["spec"]["interfaces"]] == [("p0", 4)]
+            faults = len([r for r in proxy.requests if r.status not in (200, 201)])
+            proxy.share = 0
+            assert faults > 10, "the proxy was too kind"
+
+            def rests():
+                before = len(proxy.requests)
+                time.sleep(5)
+                return not [r for r in list(proxy.requests)[before:] if r.method != "GET" and "/leases/" not in r.path]
+
+            plane.wait_for(rests, "the controller to write no more", timeout=60)
+            print(f"{len(proxy.requests)} requests, {faults} of them failed")
