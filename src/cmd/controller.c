@@ -11,7 +11,7 @@
 #define STALE_MINUTES "30" /* the SR-IOV operator's */
 
 struct options {
-	const char *kubeconfig, *context, *namespace, *metrics, *webhook, *service, *configuration, *log_level;
+	const char *kubeconfig, *context, *namespace, *home, *metrics, *webhook, *service, *configuration, *log_level;
 	struct cmd_strings hosts;
 };
 
@@ -23,6 +23,8 @@ static const struct cmd_option options[] = {
 	{ "context", 0, CMD_STRING, offsetof(struct options, context), "NAME", NULL, "context of the kubeconfig (default: its current one)" },
 	{ "namespace", 0, CMD_STRING, offsetof(struct options, namespace), "NAME", NULL,
 	  "where policies and node states count (default $NAMESPACE, else kvrail-system)" },
+	{ "home", 0, CMD_STRING, offsetof(struct options, home), "NAME", NULL,
+	  "where the Lease, the Secret and kvrail's own pods are (default $POD_NAMESPACE, else as --namespace)" },
 	{ "metrics-address", 0, CMD_STRING, offsetof(struct options, metrics), "HOST:PORT", NULL,
 	  "/metrics, /healthz and /readyz (default :8080; \"\" for none)" },
 	{ "webhook-address", 0, CMD_STRING, offsetof(struct options, webhook), "HOST:PORT", NULL,
@@ -56,12 +58,12 @@ static const char *identity(struct arena *a)
 			    salt[5], salt[6], salt[7]);
 }
 
-static const char *const *names(struct cmd_run *run, const struct options *o, const char *namespace)
+static const char *const *names(struct cmd_run *run, const struct options *o, const char *home)
 {
 	const char *service = o->service ? o->service : "kvrail-controller", **list = NULL;
 	size_t n = 0;
 
-	*(const char **)arena_push(run->arena, &list, &n, sizeof(*list)) = arena_printf(run->arena, "%s.%s.svc", service, namespace);
+	*(const char **)arena_push(run->arena, &list, &n, sizeof(*list)) = arena_printf(run->arena, "%s.%s.svc", service, home);
 	for (size_t i = 0; i < o->hosts.n; i++)
 		*(const char **)arena_push(run->arena, &list, &n, sizeof(*list)) = o->hosts.v[i];
 	*(const char **)arena_push(run->arena, &list, &n, sizeof(*list)) = NULL;
@@ -91,7 +93,8 @@ static int run_controller(struct cmd_run *run, struct err *e)
 	if (o->log_level && log_level_parse(o->log_level, &level) == 0)
 		log_set_level(level);
 	co.stale_minutes = (unsigned)minutes;
-	co.webhook_names = names(run, o, co.namespace);
+	co.home = o->home ? o->home : env_or("POD_NAMESPACE", co.namespace);
+	co.webhook_names = names(run, o, co.home);
 	return controller_run(&co, e);
 }
 
@@ -102,7 +105,7 @@ const struct cmd cmd_controller_role = {
 	.about = "Writes node states from policies, NetworkAttachmentDefinitions from networks, conditions on all of them; gives back the addresses\n"
 		 "of pods that are gone; adds the devices that a pod's networks take to its requests. Several replicas may run: one leads, all\n"
 		 "serve admission. SIGTERM stops it; it may be killed at any moment.\n"
-		 "Environment: NAMESPACE, RESOURCE_PREFIX, POD_NAME, STALE_NODE_STATE_CLEANUP_DELAY_MINUTES, KUBECONFIG.",
+		 "Environment: NAMESPACE, POD_NAMESPACE, POD_NAME, RESOURCE_PREFIX, STALE_NODE_STATE_CLEANUP_DELAY_MINUTES, KUBECONFIG.",
 	.options = options, .n_options = ARRAY_SIZE(options), .options_size = sizeof(struct options),
 	.run = run_controller,
 };

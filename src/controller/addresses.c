@@ -13,6 +13,9 @@
 #define GONE_FOR_MS 3600000
 #define SAFETY_S 300
 #define AGAIN_S 10
+/* After a pod's end an ADD or DEL of it may still be under way, and leave something: kubelet gives each four minutes. */
+#define AFTERMATH_MS 300000
+#define AFTERMATH_S 50
 
 /* A pod that went. The strings are its own. */
 struct gone {
@@ -34,7 +37,7 @@ struct addresses {
 	struct arena *arena; /* of the suspects */
 	struct suspects *suspects;
 	size_t n_suspects;
-	_Atomic uint64_t dropped, held;
+	_Atomic uint64_t dropped, held, last_end_ms;
 };
 
 struct addresses *addresses_new(void)
@@ -139,11 +142,12 @@ bool addresses_pod_event(struct addresses *ad, const struct informer_object *was
 	yyjson_val *old = parse(a, was), *new = parse(a, is);
 	bool replaced = was && is && strcmp(was->uid, is->uid);
 
-	if (was && (!is || replaced)) {
+	if (was && (!is || replaced))
 		remember(ad, was, doc_str(old, "node"));
-		return true;
-	}
-	return doc_bool(new, "ended", false) && !doc_bool(old, "ended", false);
+	else if (!doc_bool(new, "ended", false) || doc_bool(old, "ended", false))
+		return false;
+	ad->last_end_ms = now_ms();
+	return true;
 }
 
 /* -- the input of a run -- */
@@ -393,7 +397,7 @@ unsigned addresses_run(struct addresses *ad, struct controller *c)
 	struct suspects *suspects = NULL, *old;
 	size_t n_suspects = 0;
 	uint64_t held = 0;
-	unsigned next = SAFETY_S;
+	unsigned next = ad->last_end_ms && now_ms() - ad->last_end_ms < AFTERMATH_MS ? AFTERMATH_S : SAFETY_S;
 	struct err e = { 0 };
 	int r;
 

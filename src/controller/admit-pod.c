@@ -247,7 +247,7 @@ int admit_pod(struct admission *ad, struct err *e)
 	size_t before;
 	int r;
 
-	if (!is(ad->operation, "CREATE") || !is(doc_str(ad->object, "kind"), "Pod") || is(ad->ns, "kube-system") || is(ad->ns, ad->o->namespace))
+	if (!is(ad->operation, "CREATE") || !is(doc_str(ad->object, "kind"), "Pod") || is(ad->ns, "kube-system") || is(ad->ns, ad->o->home))
 		return 0;
 	if (!doc_str(annotations, ANNOTATION_NETWORKS) && !doc_str(annotations, ANNOTATION_DEFAULT_NETWORK))
 		return 0;

@@ -24,7 +24,8 @@ struct admit_nad {
 };
 
 struct admit_options {
-	const char *namespace; /* our own: its pods are let through untouched, as those of kube-system */
+	const char *namespace; /* where policies count */
+	const char *home;      /* our own: its pods are let through untouched, as those of kube-system */
 	/* -ENOENT: there is none, *names may be what there is in that namespace; other errors: it could not be found out. */
 	int (*nad)(void *arg, struct arena *a, const char *ns, const char *name, struct admit_nad *ret, const char **names, struct err *e);
 	void *arg;

@@ -7,7 +7,8 @@
 
 struct controller_options {
 	const char *kubeconfig, *context; /* NULL: as kube_options */
-	const char *namespace;	/* where policies and node states count and the lease lives */
+	const char *namespace;	/* where policies and node states count: the SR-IOV operator's */
+	const char *home;	/* where the Lease, the Secret and our own pods are */
 	const char *prefix;	/* RESOURCE_PREFIX */
 	const char *identity;	/* of this replica, unique */
 	const char *metrics;	/* where /metrics, /healthz and /readyz are: "HOST:PORT"; "": nowhere */

@@ -55,7 +55,8 @@ static void wake_webhook(void *arg)
 static int start_webhook(struct controller *c, struct err *e)
 {
 	c->webhook_options = (struct webhook_options){
-		.address = c->options->webhook, .names = c->options->webhook_names, .namespace = c->options->namespace,
+		.address = c->options->webhook, .names = c->options->webhook_names,
+		.namespace = c->options->namespace, .home = c->options->home,
 		.configuration = c->options->webhook_configuration, .wake = wake_webhook, .arg = c,
 	};
 	if (!c->options->webhook || !*c->options->webhook)
@@ -67,7 +68,7 @@ static int start_webhook(struct controller *c, struct err *e)
 static void *start(void *arg)
 {
 	struct controller *c = arg;
-	struct election_options lease = { .namespace = c->options->namespace, .name = LEASE, .identity = c->options->identity,
+	struct election_options lease = { .namespace = c->options->home, .name = LEASE, .identity = c->options->identity,
 					  .release = true, .started = on_leading, .stopped = on_lost, .arg = c };
 	struct err e = { 0 };
 

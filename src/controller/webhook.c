@@ -114,7 +114,7 @@ static int path_of(const char *path, enum admit_path *ret)
 static void serve(void *arg, struct httpd_request *rq, struct httpd_reply *reply)
 {
 	struct webhook *w = arg;
-	struct admit_options o = { .namespace = w->options->namespace, .nad = find_nad, .arg = w };
+	struct admit_options o = { .namespace = w->options->namespace, .home = w->options->home, .nad = find_nad, .arg = w };
 	uint64_t began = clock_ns();
 	enum admit_verdict verdict;
 	enum admit_path path;
@@ -208,7 +208,7 @@ int webhook_start(struct kube *k, struct informer *nads, const struct webhook_op
 {
 	struct webhook *w = calloc(1, sizeof(*w));
 	struct informer_spec secret = {
-		.ref = { .group = "", .version = "v1", .plural = "secrets", .namespace = o->namespace },
+		.ref = { .group = "", .version = "v1", .plural = "secrets", .namespace = o->home },
 		.select = { .fields = "metadata.name=" SECRET }, .event = on_secret, .arg = w,
 	};
 	int r;
@@ -271,7 +271,7 @@ void webhook_metrics(struct webhook *w, struct strbuf *b)
 static int write_secret(struct webhook *w, struct controller *c, struct arena *a, const struct informer_object *old, const struct ca_state *s,
 			struct err *e)
 {
-	struct kube_ref ref = { .group = "", .version = "v1", .plural = "secrets", .namespace = w->options->namespace };
+	struct kube_ref ref = { .group = "", .version = "v1", .plural = "secrets", .namespace = w->options->home };
 	yyjson_mut_doc *doc = doc_new(a);
 	yyjson_mut_val *v = yyjson_mut_obj(doc), *meta;
 
@@ -279,7 +279,7 @@ static int write_secret(struct webhook *w, struct controller *c, struct arena *a
 	yyjson_mut_obj_add_str(doc, v, "kind", "Secret");
 	meta = yyjson_mut_obj_add_obj(doc, v, "metadata");
 	yyjson_mut_obj_add_str(doc, meta, "name", SECRET);
-	yyjson_mut_obj_add_str(doc, meta, "namespace", w->options->namespace);
+	yyjson_mut_obj_add_str(doc, meta, "namespace", w->options->home);
 	if (old) /* two leaders cannot be; if they are, the later one reads again */
 		yyjson_mut_obj_add_str(doc, meta, "resourceVersion", old->version);
 	yyjson_mut_obj_add_val(doc, v, "data", ca_data(a, doc, s));
@@ -363,7 +363,7 @@ int webhook_care(struct webhook *w, struct controller *c, struct err *e)
 	r = watch_configurations(w, e);
 	if (r < 0)
 		return r;
-	have = informer_get(w->secret, a, w->options->namespace, SECRET, &o) == 0;
+	have = informer_get(w->secret, a, w->options->home, SECRET, &o) == 0;
 	if (have)
 		r = doc_parse_json(a, SECRET, o.json, strlen(o.json), DOC_SIZE_MAX, &v, e);
 	if (r < 0)
@@ -375,7 +375,7 @@ int webhook_care(struct webhook *w, struct controller *c, struct err *e)
 		return err_wrap(e, r, "the webhooks' certificates");
 	if (changed) {
 		r = write_secret(w, c, a, have ? &o : NULL, &wanted, e);
-		return r == -EEXIST || r == -ESTALE || r == 0 ? 1 : err_wrap(e, r, "the Secret %s/" SECRET, w->options->namespace);
+		return r == -EEXIST || r == -ESTALE || r == 0 ? 1 : err_wrap(e, r, "the Secret %s/" SECRET, w->options->home);
 	}
 	bundle = base64_encode(a, is.bundle, strlen(is.bundle));
 	r = write_bundle(w, c, a, MUTATING, bundle, e);

@@ -16,7 +16,8 @@ struct webhook;
 struct webhook_options {
 	const char *address;	   /* "HOST:PORT" */
 	const char *const *names;  /* that the API server may know the server by, NULL-terminated */
-	const char *namespace;	   /* ours: of the Secret */
+	const char *namespace;	   /* where policies count */
+	const char *home;	   /* ours: of the Secret */
 	const char *configuration; /* name of the Mutating- and ValidatingWebhookConfiguration */
 	void (*wake)(void *arg);   /* webhook_care() is due */
 	void *arg;

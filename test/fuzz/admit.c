@@ -17,7 +17,7 @@ static int nad(void *arg, struct arena *a, const char *ns, const char *name, str
 /* Whatever comes, the answer is a review with a verdict, and its patch is a list of operations. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct admit_options options = { .namespace = "kvrail-system", .nad = nad };
+	static const struct admit_options options = { .namespace = "kvrail-system", .home = "kvrail-system", .nad = nad };
 
 	for (enum admit_path path = ADMIT_PODS; path <= ADMIT_VALIDATE; path++) {
 		_cleanup_arena_ struct arena *a = arena_new();

@@ -26,7 +26,7 @@ static int nad(void *arg, struct arena *a, const char *ns, const char *name, str
 	return 0;
 }
 
-static const struct admit_options options = { .namespace = "kvrail-system", .nad = nad };
+static const struct admit_options options = { .namespace = "kvrail-system", .home = "home", .nad = nad };
 
 struct test {
 	struct arena *a;
@@ -160,7 +160,7 @@ static void pods_of_the_system_are_never_touched(void **state)
 	ask(&t, ADMIT_PODS, "kube-system", "CREATE", body);
 	assert_int_equal(t.verdict, ADMIT_UNCHANGED);
 	assert_true(doc_bool(t.response, "allowed", false));
-	ask(&t, ADMIT_PODS, "kvrail-system", "CREATE", body);
+	ask(&t, ADMIT_PODS, "home", "CREATE", body);
 	assert_int_equal(t.verdict, ADMIT_UNCHANGED);
 	ask(&t, ADMIT_PODS, "llm", "UPDATE", body);
 	assert_int_equal(t.verdict, ADMIT_UNCHANGED);
