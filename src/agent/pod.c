@@ -175,7 +175,7 @@ int pod_network_status(void *cluster, const struct attach_pod *pod, const char *
 	struct cluster *cl = cluster;
 	int r = -EHOSTUNREACH;
 
-	if (!informer_stale_s(cl->informers[OF_PODS], NULL))
+	if (informer_wait(cl->informers[OF_PODS], 0, NULL) && !informer_stale_s(cl->informers[OF_PODS], NULL))
 		r = write_status(cl, pod->namespace, pod->name, pod->uid, status, e);
 	if (!kube_is_away(r))
 		return r;
