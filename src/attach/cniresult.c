@@ -40,7 +40,7 @@ static int get_list(struct parse *p, yyjson_val *obj, const char *key, yyjson_va
 
 static int parse_interfaces(struct parse *p, yyjson_val *root)
 {
-	yyjson_val *list, *v;
+	yyjson_val *list = NULL, *v;
 	yyjson_arr_iter it;
 	int r = get_list(p, root, "interfaces", &list);
 
@@ -71,7 +71,7 @@ static int add_ip(struct parse *p, const char *where, yyjson_val *v, const char 
 
 static int parse_ips(struct parse *p, yyjson_val *root)
 {
-	yyjson_val *list, *v;
+	yyjson_val *list = NULL, *v;
 	yyjson_arr_iter it;
 	int r = get_list(p, root, "ips", &list);
 
@@ -90,7 +90,7 @@ static int parse_ips(struct parse *p, yyjson_val *root)
 
 static int parse_routes(struct parse *p, yyjson_val *owner)
 {
-	yyjson_val *list, *v;
+	yyjson_val *list = NULL, *v;
 	yyjson_arr_iter it;
 	int r = get_list(p, owner, "routes", &list);
 
