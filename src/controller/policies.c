@@ -217,6 +217,17 @@ static struct verdict judge(struct arena *a, const struct world *w, const struct
 	return v;
 }
 
+/* What the admission webhook would have said of this policy beside the others; appended to @message. */
+static const char *together(struct arena *a, const struct complaints *c, const char *name, const char *message)
+{
+	size_t n = strlen(name);
+
+	for (size_t i = 0; i < c->n; i++)
+		if (!c->v[i].warning && !strncmp(c->v[i].path, name, n) && !strncmp(c->v[i].path + n, ": ", 2))
+			message = arena_printf(a, "%s; %s: %s", message, c->v[i].path + n + 2, c->v[i].text);
+	return message;
+}
+
 static const struct api_rail *rail_named(const struct world *w, const char *name)
 {
 	for (size_t i = 0; i < w->n_rail_policies; i++)
@@ -239,7 +250,9 @@ static bool policy_exists(const struct world *w, const char *name)
 void pass_policies(struct arena *a, const struct world *w, const struct node_outcome *nodes, size_t n_nodes, struct writes *out)
 {
 	const struct api_kind *kind = api_kind_named("RailPolicy");
+	struct complaints c = { .arena = a };
 
+	validate_together(w->policies, w->n_policies, &c);
 	for (size_t i = 0; i < w->n_policies; i++) {
 		const struct api_policy *p = w->policies[i];
 		struct api_rail_status status = { 0 };
@@ -249,6 +262,8 @@ void pass_policies(struct arena *a, const struct world *w, const struct node_out
 		for (size_t k = 0; k < n_nodes; k++)
 			add_node(a, &s, &nodes[k], p);
 		v = judge(a, w, p, w->warnings[i], &s, nodes, n_nodes);
+		if (!v.ready)
+			v.message = together(a, &c, p->object.meta->name, v.message);
 		status.nodes = arena_printf(a, "%zu/%zu", s.ready, s.with_ports);
 		status.ports = s.ports;
 		status.vfs = s.vfs;

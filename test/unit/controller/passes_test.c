@@ -248,6 +248,21 @@ static void policy_that_cannot_be_read_is_invalid_and_harms_no_other(void **stat
 	expect_ready(&t, "RailPolicy", "rails", "False", "NodesPending", "n1");
 }
 
+static void policy_that_a_stronger_one_replaces_says_so(void **state)
+{
+	_cleanup_test_ struct test t;
+
+	setup(&t);
+	add_node(&t, "n1", "{\"rdma\":\"yes\"}");
+	add_policy(&t, "rails", P0);
+	add_policy(&t, "strong", "{\"resourceName\":\"other\",\"priority\":1,\"numVfs\":2,\"nodeSelector\":{\"rdma\":\"yes\"},\"nicSelector\":{\"pfNames\":[\"p0\"]}}");
+	add_state(&t, "n1", NULL, "Succeeded", 0);
+	run(&t);
+	expect_ready(&t, "RailPolicy", "strong", "False", "NodesPending", "n1");
+	expect_ready(&t, "RailPolicy", "rails", "False", "Overridden", "stronger policies take whole");
+	expect_ready(&t, "RailPolicy", "strong", "False", "NodesPending", "VF index range in p0 is overlapped with existing policy rails");
+}
+
 static void state_of_a_gone_node_is_kept_for_a_while(void **state)
 {
 	_cleanup_test_ struct test t;
@@ -445,6 +460,7 @@ int main(void)
 		cmocka_unit_test(failure_of_an_agent_is_told_in_its_words),
 		cmocka_unit_test(policy_that_matches_nothing_says_what_excludes_what),
 		cmocka_unit_test(policy_that_cannot_be_read_is_invalid_and_harms_no_other),
+		cmocka_unit_test(policy_that_a_stronger_one_replaces_says_so),
 		cmocka_unit_test(state_of_a_gone_node_is_kept_for_a_while),
 		cmocka_unit_test(another_writer_is_told_and_not_fought),
 		cmocka_unit_test(network_in_its_own_namespace_gets_an_owned_nad),

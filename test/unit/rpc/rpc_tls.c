@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <cmocka.h>
@@ -116,6 +118,36 @@ static void plain_server_answers_and_names_its_faults(void **state)
 	assert_int_equal(httpd_start_tcp("127.0.0.1:0", &none, 100, 16, handler, NULL, &again, &e), -EINVAL);
 }
 
+/* Connections that say nothing, of one address, leave room for the others. */
+static void idle_connections_do_not_stop_the_server(void **state)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000002) };
+	struct httpd_pem ca[2], server[2];
+	struct httpd *h;
+	struct err e;
+	char out[200];
+	int fds[64];
+
+	make_two(a, ca, server);
+	assert_int_equal(httpd_start_tcp("0.0.0.0:0", &server[0], 100, 32, handler, NULL, &h, &e), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		struct sockaddr_in from = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000063) };
+
+		sa.sin_port = htons((uint16_t)httpd_port(h));
+		fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		assert_int_equal(bind(fds[i], (struct sockaddr *)&from, sizeof(from)), 0);
+		assert_int_equal(connect(fds[i], (struct sockaddr *)&sa, sizeof(sa)), 0);
+		if (i % 2) /* half of a handshake */
+			assert_int_equal(send(fds[i], "\x16\x03\x01\x02", 4, MSG_NOSIGNAL), 4);
+	}
+	assert_int_equal(get(ca[0].cert, arena_printf(a, "https://127.0.0.1:%u/x", httpd_port(h)), out, sizeof(out)), 0);
+	assert_string_equal(out, "/x 5 uid=-1");
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		close(fds[i]);
+	httpd_stop(h);
+}
+
 static void certificates_hold_what_was_asked(void **state)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
@@ -150,6 +182,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(certificate_is_changed_under_an_open_port),
 		cmocka_unit_test(plain_server_answers_and_names_its_faults),
+		cmocka_unit_test(idle_connections_do_not_stop_the_server),
 		cmocka_unit_test(certificates_hold_what_was_asked),
 	};
 
