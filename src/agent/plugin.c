@@ -61,7 +61,7 @@ int plugin_start(struct agent *ag, struct err *e)
 	const struct agent_options *o = ag->options;
 	char dir[PATH_MAX], podres[PATH_MAX];
 	struct device_options d = {
-		.kubelet_dir = dir, .pod_resources = podres, .info_dir = o->devinfo_dir, .cdi_dir = ag->cluster->attach.cdi_dir, .root = ag->root,
+		.kubelet_dir = dir, .pod_resources = podres, .info_dir = o->devinfo_dir, .cdi_dir = o->cdi_dir, .env_dir = o->env_dir, .root = ag->root,
 		.host = { .arg = ag, .holders = holders, .health = health, .say = say },
 	};
 

@@ -88,6 +88,8 @@ struct device_options {
 	 * the attachment writes (VFs that are given and never attached get one from here). NULL: no CDI, Allocate gives the nodes.
 	 */
 	const char *cdi_dir;
+	/* Without CDI: the folder of the environment files that attachments write; Allocate mounts DIR/<pci>.env at the same path, read-only. NULL: none. */
+	const char *env_dir;
 	unsigned hold_ms; /* 0: 5000 */
 	unsigned poll_ms; /* facts are read again at least so often, beside link events; 0: 5000 */
 	struct device_host host;

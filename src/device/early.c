@@ -8,6 +8,7 @@
 #include "device/device.h"
 #include "device/early.h"
 #include "fabric/cdi.h"
+#include "linux/pci.h"
 
 #define BEGIN "kvrail-allocated-"
 #define END ".json"
@@ -50,19 +51,40 @@ void early_remove(const char *dir, const char *pci)
 	unlink(path_of(a, dir, pci));
 }
 
-void early_clean(const char *dir, unsigned min_age_s, bool (*wanted)(void *arg, const char *pci), void *arg)
+int early_write_env(const char *dir, const char *pci, struct arena *a, const char **ret, struct err *e)
 {
+	static const char text[] = "# no rail of kvrail was attached to this pod: there is nothing to set\n";
+	char *path = arena_printf(a, "%s/%s.env", dir, pci);
+	int r = 0;
+
+	if (access(path, F_OK) < 0) {
+		r = file_mkdirs(dir, 0755);
+		if (r == 0)
+			r = file_write_atomic(AT_FDCWD, path, text, strlen(text), 0644);
+	}
+	if (r < 0)
+		return err_errno(e, r, "%s", path);
+	*ret = path;
+	return 0;
+}
+
+void early_clean(enum early_kind kind, const char *dir, unsigned min_age_s, bool (*wanted)(void *arg, const char *pci), void *arg)
+{
+	const char *begin = kind == EARLY_CDI ? BEGIN : "", *end = kind == EARLY_CDI ? END : ".env";
 	_cleanup_arena_ struct arena *a = arena_new();
 	_cleanup_closedir_ DIR *d = opendir(dir);
 	struct dirent *de;
 	struct stat st;
 
 	while (d && (de = readdir(d))) {
-		size_t len = strlen(de->d_name), b = strlen(BEGIN), t = strlen(END);
+		size_t len = strlen(de->d_name), b = strlen(begin), t = strlen(end);
+		struct pci_addr addr;
+		const char *pci;
 
-		if (len <= b + t || strncmp(de->d_name, BEGIN, b) || strcmp(de->d_name + len - t, END))
+		if (len <= b + t || strncmp(de->d_name, begin, b) || strcmp(de->d_name + len - t, end))
 			continue;
-		if (wanted(arg, arena_strndup(a, de->d_name + b, len - b - t)) || fstatat(dirfd(d), de->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		pci = arena_strndup(a, de->d_name + b, len - b - t);
+		if (pci_parse(pci, &addr) < 0 || wanted(arg, pci) || fstatat(dirfd(d), de->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 			continue;
 		if (time(NULL) - st.st_mtime >= (time_t)min_age_s)
 			unlinkat(dirfd(d), de->d_name, 0);
@@ -77,5 +99,5 @@ static bool no(void *arg, const char *pci)
 void device_plugin_leave(const char *cdi_dir)
 {
 	if (cdi_dir)
-		early_clean(cdi_dir, 0, no, NULL);
+		early_clean(EARLY_CDI, cdi_dir, 0, no, NULL);
 }

@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * CDI specifications of VFs that were given and are not attached. Allocate names kvrail.io/vf=<pci>, and a runtime does not create a container
+ * What a container is promised with its VF and finds when it is created, also when the VF was not attached meanwhile.
+ *
+ * CDI specifications. Allocate names kvrail.io/vf=<pci>, and a runtime does not create a container
  * whose device no specification names. A pod's ADD writes one and takes ours away; a pod on the host's network, or one without any
  * of our networks, has no such ADD: what is written here at Allocate serves it, DIR/kvrail-allocated-<pci>.json with the VF's
- * RDMA nodes. Private to the room.
+ * RDMA nodes.
+ *
+ * Without CDI: DIR/<pci>.env, which Allocate mounts. The ADD writes it; until then it says that there is nothing, for of a path that is
+ * missing containerd makes a folder.
+ *
+ * Private to the room.
  */
 #ifndef KVRAIL_DEVICE_EARLY_H
 #define KVRAIL_DEVICE_EARLY_H
@@ -17,8 +24,12 @@
 int early_write(const char *dir, const struct sysroot *root, const char *pci, const char *rdma, struct err *e);
 bool early_exists(const char *dir, const char *pci);
 void early_remove(const char *dir, const char *pci);
+/* The environment's file, unless it is there; *ret is its path, in @a. */
+int early_write_env(const char *dir, const char *pci, struct arena *a, const char **ret, struct err *e);
 
-/* Remove those which @wanted refuses and that are older than @min_age_s: the kubelet tells of an allocation a moment after it was made. */
-void early_clean(const char *dir, unsigned min_age_s, bool (*wanted)(void *arg, const char *pci), void *arg);
+enum early_kind { EARLY_CDI, EARLY_ENV };
+
+/* Remove those of @dir which @wanted refuses and that are older than @min_age_s: the kubelet tells of an allocation a moment after it was made. */
+void early_clean(enum early_kind kind, const char *dir, unsigned min_age_s, bool (*wanted)(void *arg, const char *pci), void *arg);
 
 #endif

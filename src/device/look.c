@@ -144,13 +144,30 @@ static bool early_wanted(void *arg, const char *pci)
 	return false;
 }
 
-/* After a reboot the kubelet starts pods from its checkpoint, without another Allocate, and the folder of specifications is empty. */
+/* The environment's file stays with the attachment, too: its DEL takes it away. */
+static bool env_wanted(void *arg, const char *pci)
+{
+	const struct round *r = arg;
+
+	for (size_t i = 0; i < r->n; i++)
+		if (!strcmp(r->all[i].pci, pci))
+			return r->all[i].attached || r->all[i].given;
+	return true; /* of a VF that is not ours to judge */
+}
+
+/* After a reboot the kubelet starts pods from its checkpoint, without another Allocate, and the folders are empty. */
 static void keep_early(struct device_plugin *p, struct arena *a, struct look *all, size_t n)
 {
+	const char *path;
+
 	for (size_t i = 0; i < n; i++) {
 		struct allocate_vf vf;
 
-		if (!early_wanted(&(struct round){ &all[i], 1 }, all[i].pci) || early_exists(p->cdi_dir, all[i].pci))
+		if (!early_wanted(&(struct round){ &all[i], 1 }, all[i].pci))
+			continue;
+		if (p->env_dir)
+			early_write_env(p->env_dir, all[i].pci, a, &path, NULL);
+		if (!p->cdi_dir || early_exists(p->cdi_dir, all[i].pci))
 			continue;
 		if (allocate_read(p->o.root, a, p->dev_dir, all[i].pci, all[i].pf_pci, false, &vf, NULL) < 0)
 			continue;
@@ -160,7 +177,10 @@ static void keep_early(struct device_plugin *p, struct arena *a, struct look *al
 		if (device_holder_of(p, a, all[i].pci))
 			early_remove(p->cdi_dir, all[i].pci);
 	}
-	early_clean(p->cdi_dir, EARLY_AGE_S, early_wanted, &(struct round){ all, n });
+	if (p->cdi_dir)
+		early_clean(EARLY_CDI, p->cdi_dir, EARLY_AGE_S, early_wanted, &(struct round){ all, n });
+	if (p->env_dir)
+		early_clean(EARLY_ENV, p->env_dir, EARLY_AGE_S, env_wanted, &(struct round){ all, n });
 }
 
 static struct device *device_of(const struct look *l)
@@ -215,7 +235,7 @@ void device_look(struct device_plugin *p, bool ask_kubelet, uint64_t *ret_wait_n
 	pthread_mutex_unlock(&p->lock);
 	find_held(p, a, all, n, ask_kubelet);
 	judge(p, a, all, n);
-	if (ask_kubelet && p->cdi_dir && p->given_arena)
+	if (ask_kubelet && (p->cdi_dir || p->env_dir) && p->given_arena)
 		keep_early(p, a, all, n);
 	*ret_wait_ns = 0;
 	pthread_mutex_lock(&p->lock);

@@ -88,6 +88,7 @@ static void plugin_free(struct device_plugin *p)
 	free(p->info_dir);
 	free(p->dev_dir);
 	free(p->cdi_dir);
+	free(p->env_dir);
 	free(p);
 }
 
@@ -107,6 +108,7 @@ int device_plugin_start(const struct device_options *o, struct device_plugin **r
 	p->info_dir = copy_of(o->info_dir, DEVICE_INFO_DIR);
 	p->dev_dir = copy_of(o->dev_dir, "/dev");
 	p->cdi_dir = o->cdi_dir ? copy_of(o->cdi_dir, "") : NULL;
+	p->env_dir = !o->cdi_dir && o->env_dir ? copy_of(o->env_dir, "") : NULL;
 	p->last_job = &p->jobs;
 	p->watch = -1;
 	pthread_mutex_init(&p->lock, NULL);

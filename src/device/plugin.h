@@ -58,7 +58,7 @@ struct job {
 
 struct device_plugin {
 	struct device_options o;
-	char *kubelet_dir, *pod_resources, *info_dir, *dev_dir, *cdi_dir /* NULL: no CDI */;
+	char *kubelet_dir, *pod_resources, *info_dir, *dev_dir, *cdi_dir /* NULL: no CDI */, *env_dir /* with CDI: NULL */;
 	struct grpc_server *server;
 	pthread_t worker;
 	pthread_mutex_t lock; /* of all below; held briefly, never across a call to kubelet, kernel or host */

@@ -286,6 +286,21 @@ static void add_cdi(struct arena *a, Dp__ContainerAllocateResponse *out, const c
 	*(Dp__CdiDevice **)arena_push(a, &out->cdi_devices, &out->n_cdi_devices, sizeof(d)) = d;
 }
 
+static int add_env_file(struct device_plugin *p, struct arena *a, Dp__ContainerAllocateResponse *out, const char *pci, struct err *e)
+{
+	Dp__Mount *m = arena_alloc(a, sizeof(*m));
+	const char *path;
+	int r = early_write_env(p->env_dir, pci, a, &path, e);
+
+	if (r < 0)
+		return r;
+	dp__mount__init(m);
+	m->container_path = m->host_path = (char *)path;
+	m->read_only = true;
+	*(Dp__Mount **)arena_push(a, &out->mounts, &out->n_mounts, sizeof(m)) = m;
+	return 0;
+}
+
 /* One VF: looked for, waited for, its nodes read. */
 static int give(struct device_plugin *p, struct resource *res, struct arena *a, const char *id, struct allocate_vf *ret, struct err *e)
 {
@@ -333,6 +348,8 @@ static int container(struct device_plugin *p, struct resource *res, struct arena
 			add_node(a, out, vfs[i].issm);
 			add_node(a, out, vfs[i].rdma_cm);
 		}
+		if (p->env_dir && (r = add_env_file(p, a, out, vfs[i].pci, e)) < 0)
+			return r;
 		add_node(a, out, vfs[i].vfio_group);
 		add_node(a, out, vfs[i].vfio);
 		add_node(a, out, vfs[i].vhost_net);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The device plugin without an agent, for tests: one line of JSON on stdin is one order, one on stdout one thing that happened.
- *	device_driver {"root", "kubeletDir", "podResources", "infoDir", "devDir", "cdiDir", "holdMs", "pollMs"}
+ *	device_driver {"root", "kubeletDir", "podResources", "infoDir", "devDir", "cdiDir", "envDir", "holdMs", "pollMs"}
  *	{"update": [{"prefix", "name", "rdma", "vhostNet", "excludeTopology", "shares", "vfs": [{"pci", "pf", "netdev", "index", "numa"}]}]}
  *	{"holders": [{"pci", "namespace", "name", "requested"}]}   {"poke": true}   {"show": true}
  *	{"pod": "NAME", "namespace"}   what the kubelet gave to it: [["container", "resource", "id"], ...]
@@ -171,7 +171,7 @@ int main(int argc, char **argv)
 	}
 	if (device_plugin_start(&(struct device_options){
 			.kubelet_dir = doc_str(o, "kubeletDir"), .pod_resources = doc_str(o, "podResources"), .info_dir = doc_str(o, "infoDir"),
-			.dev_dir = doc_str(o, "devDir"), .root = root, .cdi_dir = doc_str(o, "cdiDir"),
+			.dev_dir = doc_str(o, "devDir"), .root = root, .cdi_dir = doc_str(o, "cdiDir"), .env_dir = doc_str(o, "envDir"),
 			.hold_ms = (unsigned)doc_int(o, "holdMs", 0), .poll_ms = (unsigned)doc_int(o, "pollMs", 0),
 			.host = { .arg = &d, .holders = holders, .health = health, .say = say } }, &p, &e) < 0) {
 		fprintf(stderr, "device_driver: %s\n", e.msg);

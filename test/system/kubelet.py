@@ -124,7 +124,7 @@ class Plugin:
         assert len(reply[1]) == 1
         c = decode(reply[1][0])
         nodes = [decode(d) for d in c.get(3, [])]
-        return {"env": entries(c.get(1, [])), "cdi": [text(decode(d), 1) for d in c.get(5, [])], "mounts": c.get(2, []),
+        return {"env": entries(c.get(1, [])), "cdi": [text(decode(d), 1) for d in c.get(5, [])], "mounts": [(text(m, 1), text(m, 2), m.get(3, [0])[0]) for m in map(decode, c.get(2, []))],
                 "annotations": entries(c.get(4, [])), "devices": [(text(d, 1), text(d, 2), text(d, 3)) for d in nodes]}
 
     def close(self):

@@ -224,12 +224,12 @@ def early(n):
 
 
 def test_with_cdi_the_nodes_of_rdma_come_by_name(node, tmp_path):
-    n = node(cdiDir=str(tmp_path / "cdi"))
+    n = node(cdiDir=str(tmp_path / "cdi"), envDir=str(tmp_path / "env"))
     vfs = vfs_of(n.tree, PF)
     n.offer(*vfs, rdma=True)
     got = n.kubelet.plugin(P2).allocate(vfs[0]["pci"], vfs[2]["pci"])
     assert got["cdi"] == [f"kvrail.io/vf={vfs[0]['pci']}", f"kvrail.io/vf={vfs[2]['pci']}"]
-    assert got["devices"] == []
+    assert got["devices"] == [] and got["mounts"] == [] and not (tmp_path / "env").exists()
     assert got["env"]["PCIDEVICE_OPENSHIFT_IO_P2RDMA"] == f"{vfs[0]['pci']},{vfs[2]['pci']}"
     # a pod without an ADD of ours finds what it was promised all the same
     assert sorted(early(n)) == [f"kvrail-allocated-{vfs[i]['pci']}.json" for i in (0, 2)]
@@ -253,6 +253,23 @@ def test_specification_of_a_given_vf_comes_back_after_a_reboot_and_goes_with_its
     n.offer(*vfs)
     n.kubelet.plugin(P2).next()
     eventually(lambda: sorted(early(n)) == [f"kvrail-allocated-{a}.json", "vendor.json"])
+
+
+def test_without_cdi_the_environment_is_a_file_that_is_mounted(node, tmp_path):
+    env = tmp_path / "env"
+    n = node(envDir=str(env))
+    vfs = [v["pci"] for v in vfs_of(n.tree, PF)]
+    env.mkdir()
+    (env / f"{vfs[1]}.env").write_text("export A=b\n")  # its ADD was quicker, or the agent was restarted meanwhile
+    (env / f"{vfs[3]}.env").write_text("")  # of a pod that is gone
+    os.utime(env / f"{vfs[3]}.env", (time.time() - 100, time.time() - 100))
+    n.kubelet.pods[("llm", "pod")] = {"main": {P2: vfs[:2]}}
+    n.offer(*vfs_of(n.tree, PF))
+    got = n.kubelet.plugin(P2).allocate(vfs[0], vfs[1])
+    assert got["mounts"] == [(f"{env}/{v}.env", f"{env}/{v}.env", 1) for v in vfs[:2]]
+    assert got["devices"] and got["cdi"] == []
+    assert (env / f"{vfs[0]}.env").read_text().startswith("# no rail") and (env / f"{vfs[1]}.env").read_text() == "export A=b\n"
+    eventually(lambda: {f.name for f in env.iterdir()} == {f"{v}.env" for v in vfs[:2]})
 
 
 def test_vfio_and_vhost_nodes_are_given_also_with_cdi(node, tmp_path):
