@@ -22,7 +22,7 @@ static const struct cmd_option options[] = {
 	  "how to reach the API server (default $KUBECONFIG, else the pod's service account, else ~/.kube/config)" },
 	{ "context", 0, CMD_STRING, offsetof(struct options, context), "NAME", NULL, "context of the kubeconfig (default: its current one)" },
 	{ "namespace", 0, CMD_STRING, offsetof(struct options, namespace), "NAME", NULL,
-	  "where policies and node states count (default $NAMESPACE, else kvrail-system)" },
+	  "where policies and node states count (default $NAMESPACE, else openshift-sriov-network-operator)" },
 	{ "home", 0, CMD_STRING, offsetof(struct options, home), "NAME", NULL,
 	  "where the Lease, the Secret and kvrail's own pods are (default $POD_NAMESPACE, else as --namespace)" },
 	{ "metrics-address", 0, CMD_STRING, offsetof(struct options, metrics), "HOST:PORT", NULL,
@@ -76,7 +76,7 @@ static int run_controller(struct cmd_run *run, struct err *e)
 	const char *stale = env_or("STALE_NODE_STATE_CLEANUP_DELAY_MINUTES", STALE_MINUTES);
 	struct controller_options co = {
 		.kubeconfig = o->kubeconfig, .context = o->context,
-		.namespace = o->namespace ? o->namespace : env_or("NAMESPACE", "kvrail-system"),
+		.namespace = o->namespace ? o->namespace : env_or("NAMESPACE", "openshift-sriov-network-operator"),
 		.prefix = env_or("RESOURCE_PREFIX", "openshift.io"),
 		.identity = identity(run->arena),
 		.metrics = o->metrics ? o->metrics : ":8080",
