@@ -64,16 +64,15 @@ class Calls:
         found = re.findall(r'network_plugin_operations_duration_seconds\w*_(sum|count)\{operation_type="(\w+)"\} (\S+)', text)
         return {(verb, what): float(value) for what, verb, value in found}
 
-    def measure(self, verbs, action):
-        """Seconds per call of one of @verbs while @action runs."""
+    def measure(self, verb, action):
+        """Seconds per call of @verb while @action runs."""
         before = self.read()
         action()
         after = self.read()
-        for v in verbs:
-            n = after.get((v, "count"), 0) - before.get((v, "count"), 0)
-            if n > 0:
-                return (after[(v, "sum")] - before.get((v, "sum"), 0)) / n
-        raise nodes.ClusterError(f"containerd counts no {verbs} among {sorted(after)}")
+        n = after.get((verb, "count"), 0) - before.get((verb, "count"), 0)
+        if n < 1:
+            raise nodes.ClusterError(f"containerd counts no {verb} among {sorted(after)}")
+        return (after[(verb, "sum")] - before.get((verb, "sum"), 0)) / n
 
 
 def attach_and_detach(cluster, label):
@@ -83,9 +82,9 @@ def attach_and_detach(cluster, label):
     for turn in range(TURNS):
         for rails in 0, RAILS:
             name = f"{label}-{rails}-{turn}"
-            add = calls.measure(["setup_pod", "SetUpPod"], lambda: (cluster.plane.post(f"/api/v1/namespaces/{NAMESPACE}/pods", pod(name, rails)),
+            add = calls.measure("set_up_pod", lambda: (cluster.plane.post(f"/api/v1/namespaces/{NAMESPACE}/pods", pod(name, rails)),
                                                                    cluster.wait_pod(NAMESPACE, name, 240)))
-            away = calls.measure(["teardown_pod", "TearDownPod"], lambda: (cluster.delete_pod(NAMESPACE, name), time.sleep(3)))
+            away = calls.measure("tear_down_pod", lambda: (cluster.delete_pod(NAMESPACE, name), time.sleep(3)))
             say(f"{label}: {rails} rails: ADD {add:.2f} s, DEL {away:.2f} s")
             times.setdefault(rails, []).append((add, away))
     with_, without = ([sorted(t[i] for t in times[r])[TURNS // 2] for i in (0, 1)] for r in (RAILS, 0))
