@@ -36,21 +36,21 @@ bool farewell_is_for_good(struct agent *ag)
 	return false;
 }
 
-/* A folder that is not there is empty. */
-static bool is_empty(const char *dir, const char *name)
+/* How many entries a folder has; one that is not there has none. */
+static size_t count(const char *dir, const char *name)
 {
 	char path[PATH_MAX];
 	struct dirent *entry;
-	bool empty = true;
+	size_t n = 0;
 	DIR *d;
 
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
 	d = opendir(path);
-	while (d && empty && (entry = readdir(d)))
-		empty = !strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..");
+	while (d && (entry = readdir(d)))
+		n += strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..");
 	if (d)
 		closedir(d);
-	return empty;
+	return n;
 }
 
 static bool same_file(const char *x, const char *y)
@@ -62,24 +62,51 @@ static bool same_file(const char *x, const char *y)
 	       !memcmp(tx, ty, nx);
 }
 
+/*
+ * Has a pod a rail, or is it not known? Pods without one are nothing to stay for: their default network's own plugin, which
+ * the runtime calls again, detaches them.
+ */
+static bool has_rails(const char *dir)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	yyjson_mut_val *all = attach_list_dir(dir, doc_new(a), NULL), *at;
+	size_t i, max;
+
+	yyjson_mut_arr_foreach(all, i, max, at)
+		if (yyjson_mut_arr_size(yyjson_mut_obj_get(at, "rails")))
+			return true;
+	return yyjson_mut_arr_size(all) < count(dir, "attach"); /* a journal that cannot be read may have one */
+}
+
+static void clean_folder(const char *dir, const char *name)
+{
+	char folder[PATH_MAX], path[2 * PATH_MAX];
+	struct dirent *entry;
+	DIR *d;
+
+	snprintf(folder, sizeof(folder), "%s/%s", dir, name);
+	d = opendir(folder);
+	while (d && (entry = readdir(d))) {
+		snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
+		unlink(path);
+	}
+	if (d)
+		closedir(d);
+	rmdir(folder);
+}
+
 static void clean_state(const char *dir)
 {
-	static const char *const folders[] = { "attach", "spool", "ports" }, *const files[] = { "snapshot.json", "agent.lock" };
+	static const char *const files[] = { "snapshot.json", "agent.lock" };
 	char path[PATH_MAX];
 
-	for (size_t i = 0; i < ARRAY_SIZE(folders); i++)
-		if (!is_empty(dir, folders[i])) {
-			log_info("%s/%s is not empty: the state stays, for an agent to come", dir, folders[i]);
-			return;
-		}
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
 		snprintf(path, sizeof(path), "%s/%s", dir, files[i]);
 		unlink(path);
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(folders); i++) {
-		snprintf(path, sizeof(path), "%s/%s", dir, folders[i]);
-		rmdir(path);
-	}
+	clean_folder(dir, "attach");
+	clean_folder(dir, "spool");
+	clean_folder(dir, "ports");
 	rmdir(dir); /* fails where it is a mount point of the container */
 }
 
@@ -87,6 +114,10 @@ void farewell_clean(const struct agent_options *o, const char *shim)
 {
 	char plugin[PATH_MAX];
 
+	if (has_rails(o->state_dir) || count(o->state_dir, "spool") || count(o->state_dir, "ports")) {
+		log_warn("pods have rails, or ports are provisioned: the plugin and %s stay, for an agent to come", o->state_dir);
+		return;
+	}
 	snprintf(plugin, sizeof(plugin), "%s/kvrail", o->cni_bin_dir);
 	if (shim && same_file(shim, plugin) && unlink(plugin) == 0)
 		log_info("removed %s", plugin);

@@ -15,8 +15,8 @@
 bool farewell_is_for_good(struct agent *ag);
 
 /*
- * Take away what the agent has put on the node: its plugin, and its state unless something is attached, spooled or provisioned that a later agent
- * must know of. The CNI configuration is agent.c's.
+ * Take away what the agent has put on the node: its plugin and its state; unless a pod has rails, a DEL is spooled or a port is provisioned: a later
+ * agent must know of these, and containers with rails run the plugin as their hook. The CNI configuration is agent.c's.
  */
 void farewell_clean(const struct agent_options *o, const char *shim);
 

@@ -74,6 +74,12 @@ static int vars_of(struct arena *a, const struct inject *in, const char *contain
 	return env.n_rails ? env_make(a, &env, ret, ret_n, e) : 0;
 }
 
+/* What to set it to, or NULL. */
+static const char *value_of(const struct env_var *v)
+{
+	return v->value ? v->value : env_same_as_unset(v->name);
+}
+
 static bool sets_itself(const struct attach_container *c, const char *name)
 {
 	for (size_t i = 0; c && i < c->n_env; i++)
@@ -105,8 +111,9 @@ static int fill_env(struct arena *a, const struct inject *in, size_t device, str
 	if (r < 0)
 		return err_wrap(e, r, "environment of container %s", container);
 	for (size_t i = 0; i < n; i++)
-		if (vars[i].value && !sets_itself(c, vars[i].name))
-			*(const char **)arena_push(a, &dev->env, &dev->n_env, sizeof(*dev->env)) = arena_printf(a, "%s=%s", vars[i].name, vars[i].value);
+		if (value_of(&vars[i]) && !sets_itself(c, vars[i].name))
+			*(const char **)arena_push(a, &dev->env, &dev->n_env, sizeof(*dev->env)) =
+				arena_printf(a, "%s=%s", vars[i].name, value_of(&vars[i]));
 	return 0;
 }
 
@@ -145,10 +152,10 @@ int inject_env_text(struct arena *a, const struct inject *in, size_t device, cha
 		return err_wrap(e, r, "environment of container %s", container);
 	strbuf_addstr(&b, "# For a shell, before the engine starts:  . THIS_FILE\n# What the container sets itself stays.\n");
 	for (size_t i = 0; i < n && !is_off(in, container); i++) {
-		if (!vars[i].value)
+		if (!value_of(&vars[i]))
 			continue;
 		strbuf_addf(&b, "# %s: %s\n: \"${%s:=", vars[i].library, vars[i].why, vars[i].name);
-		for (const char *s = vars[i].value; *s; s++) {
+		for (const char *s = value_of(&vars[i]); *s; s++) {
 			if (strchr("\\\"$`}", *s))
 				strbuf_addch(&b, '\\');
 			strbuf_addch(&b, *s);

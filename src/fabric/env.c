@@ -180,6 +180,13 @@ static int gather(struct env_facts *f, struct err *e)
 	return 0;
 }
 
+const char *env_same_as_unset(const char *name)
+{
+	if (!strcmp(name, "UCX_IB_GID_INDEX"))
+		return "auto";
+	return !strcmp(name, "NCCL_IB_GID_INDEX") || !strcmp(name, "NVSHMEM_IB_GID_INDEX") ? "-1" : NULL;
+}
+
 int env_make(struct arena *a, const struct env_pod *pod, struct env_var **ret, size_t *ret_n, struct err *e)
 {
 	struct env_facts f = { .arena = a, .pod = pod };

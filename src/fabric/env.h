@@ -33,6 +33,13 @@ struct env_var {
 	const char *library; /* "UCX", "NCCL", "NVSHMEM", "NIXL" */
 };
 
+/*
+ * For a variable that must not be set, the value that means the same to its library, or NULL. KServe's start script fills in an
+ * index for UCX, NCCL and NVSHMEM where there is none, and leaves one that is there alone: so an engine which it starts is given
+ * these.
+ */
+const char *env_same_as_unset(const char *name);
+
 int env_make(struct arena *a, const struct env_pod *pod, struct env_var **ret, size_t *ret_n, struct err *e);
 
 #endif

@@ -68,6 +68,27 @@ static void nothing_of_kvrail_is_left_and_nothing_else_is_gone(void **state)
 	assert_true(there("cdi/vendor.json"));
 }
 
+static const char journal[] = "{\"version\":1,\"attachment\":{\"pod\":{\"namespace\":\"d\",\"name\":\"p\",\"uid\":\"u\"},\"container\":\"c1\",\"ifname\":\"eth0\","
+				"\"netns\":\"/run/netns/p\",\"state\":\"ready\",\"created\":\"2026-01-31T09:00:00Z\",\"conf\":\"kvrail\",\"rails\":[%s]}}";
+static const char rail[] = "{\"network\":\"d/n\",\"ifname\":\"net1\",\"resource\":\"r\",\"vf\":\"0000:01:10.0\"}";
+
+/* The runtime detaches them with their own network's plugin, once kvrail's configuration is gone. */
+static void pods_without_rails_keep_nothing_here(void **state)
+{
+	put("state/attach/c1-eth0.json", arena_printf(a, journal, ""));
+	farewell_clean(&options, path("shim"));
+	assert_false(there("bin/kvrail"));
+	assert_false(there("state"));
+}
+
+static void while_a_pod_has_a_rail_the_plugin_stays_too(void **state)
+{
+	put("state/attach/c1-eth0.json", arena_printf(a, journal, rail));
+	farewell_clean(&options, path("shim"));
+	assert_true(there("bin/kvrail")); /* the hook of its containers, and what the runtime deletes it with */
+	assert_true(there("state/attach/c1-eth0.json"));
+}
+
 static void a_plugin_that_is_not_ours_stays(void **state)
 {
 	put("bin/kvrail", "another version's, or a person's");
@@ -96,6 +117,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(nothing_of_kvrail_is_left_and_nothing_else_is_gone, setup, teardown),
+		cmocka_unit_test_setup_teardown(pods_without_rails_keep_nothing_here, setup, teardown),
+		cmocka_unit_test_setup_teardown(while_a_pod_has_a_rail_the_plugin_stays_too, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_plugin_that_is_not_ours_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_attached_spooled_or_provisioned_stays_known, setup, teardown),
 	};

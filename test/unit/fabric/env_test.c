@@ -308,6 +308,24 @@ static void an_address_that_is_none_is_refused(void **state)
 	}
 }
 
+/* Every one that is forbidden for RoCE has its library's own word for "unset", so that nothing else can fill it in. */
+static void what_must_not_be_set_can_be_said_aloud(void **state)
+{
+	struct env_rail r[] = { mlx5("net1", "mlx5_2", net1, 3), mlx5("net2", "mlx5_3", same, 5) };
+	struct env env = make(r, 2, "10.244.1.7", true);
+
+	for (size_t i = 0; i < env.n; i++)
+		if (strstr(env.vars[i].name, "_GID_INDEX")) {
+			assert_null(env.vars[i].value);
+			assert_non_null(env_same_as_unset(env.vars[i].name));
+		}
+	assert_string_equal(env_same_as_unset("UCX_IB_GID_INDEX"), "auto");
+	assert_string_equal(env_same_as_unset("NCCL_IB_GID_INDEX"), "-1");
+	assert_string_equal(env_same_as_unset("NVSHMEM_IB_GID_INDEX"), "-1");
+	assert_null(env_same_as_unset("KSERVE_INFER_ROCE"));
+	arena_free(env.arena);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -330,6 +348,7 @@ int main(void)
 		cmocka_unit_test(names_that_begin_alike_are_matched_exactly),
 		cmocka_unit_test(host_bits_are_cleared_on_any_prefix_length),
 		cmocka_unit_test(an_address_that_is_none_is_refused),
+		cmocka_unit_test(what_must_not_be_set_can_be_said_aloud),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
