@@ -13,6 +13,7 @@
 #include "agent/farewell.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "ipam/pools.h"
 #include "linux/rdma.h"
 
@@ -21,6 +22,7 @@
 #define SCRAPERS_MAX 16
 #define RECOVER_MS 30000
 #define CONF_MS 5000	   /* the CNI configuration is looked at so often, beside changes of its folder */
+#define CALM_LOOKS 2	   /* so many of them without a request */
 #define CONF_EARLY_MS 300 /* while the agent is not ready */
 
 struct loop {
@@ -33,6 +35,8 @@ struct loop {
 	uv_fs_event_t conf_dir;
 	uv_work_t work;
 	bool working, again;
+	uint64_t requests;  /* CNI requests when it was last looked */
+	unsigned calm;	    /* looks since the last one came */
 };
 
 static void recover(struct agent *ag)
@@ -133,9 +137,24 @@ static void conf_round(struct loop *l)
 	uv_timer_set_repeat(&l->conf_timer, r < 0 ? CONF_EARLY_MS : CONF_MS);
 }
 
+/* Pods come in bursts: after each, and after the start, what it took is given back once. */
+static void give_back(struct loop *l)
+{
+	uint64_t n = agent_metrics_requests(&l->ag->metrics);
+
+	if (n != l->requests)
+		l->calm = 0;
+	l->requests = n;
+	if (l->ag->ready && l->calm++ == CALM_LOOKS)
+		log_debug("%zu bytes of mappings given back", memory_give_back());
+}
+
 static void on_conf_timer(uv_timer_t *t)
 {
-	conf_round(t->data);
+	struct loop *l = t->data;
+
+	conf_round(l);
+	give_back(l);
 }
 
 static void on_conf_dir(uv_fs_event_t *h, const char *name, int events, int status)
@@ -379,7 +398,7 @@ int agent_run(const struct agent_options *o, struct err *e)
 	char host[HOST_NAME_MAX + 1] = "localhost";
 	int r;
 
-	mallopt(M_ARENA_MAX, 2);	  /* threads come and go with requests: few heaps keep the agent small */
+	memory_few_heaps();
 	mallopt(M_TRIM_THRESHOLD, 65536);
 	signal(SIGPIPE, SIG_IGN);
 	gethostname(host, sizeof(host) - 1);

@@ -34,6 +34,15 @@ void agent_metrics_request(struct agent_metrics *m, const char *verb, bool ok)
 	m->requests[verb_of(verb)][ok]++;
 }
 
+uint64_t agent_metrics_requests(struct agent_metrics *m)
+{
+	uint64_t n = 0;
+
+	for (size_t v = 0; v < COUNT_VERBS; v++)
+		n += m->requests[v][0] + m->requests[v][1];
+	return n;
+}
+
 static bool is_used(struct metrics_histogram *h)
 {
 	for (size_t i = 0; i <= METRICS_BUCKETS; i++)

@@ -23,6 +23,8 @@ struct agent_metrics {
 /* As struct attach_cluster's timing. */
 void agent_metrics_timing(struct agent_metrics *m, const char *verb, const char *stage, double seconds);
 void agent_metrics_request(struct agent_metrics *m, const char *verb, bool ok);
+/* How many there were since start. */
+uint64_t agent_metrics_requests(struct agent_metrics *m);
 
 /* All of it, in @a. */
 const char *agent_metrics_text(struct agent *ag, struct arena *a);

@@ -136,6 +136,8 @@ def test_metrics_tell_of_requests_and_pools(host):
     assert float(values["process_resident_memory_bytes"]) > 0
     families = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
     assert len(families) == len(set(families))
+    documented = (agenthost.TREE / "docs/metrics.md").read_text()
+    assert not [f for f in families if f"`{f}`" not in documented and not f.startswith("process_")]
 
 
 def test_changes_are_for_the_api_server(host):
