@@ -10,7 +10,9 @@
 #include "fabric/cdi.h"
 #include "linux/pci.h"
 
-#define BEGIN "kvrail-allocated-"
+#define OURS "kvrail-" /* begins the name of each specification of ours */
+#define BEGIN OURS "allocated-"
+#define SPEC_MAX (4u << 20)
 #define END ".json"
 
 static char *path_of(struct arena *a, const char *dir, const char *pci)
@@ -42,6 +44,24 @@ bool early_exists(const char *dir, const char *pci)
 	_cleanup_arena_ struct arena *a = arena_new();
 
 	return access(path_of(a, dir, pci), F_OK) == 0;
+}
+
+bool early_superseded(const char *dir, const char *pci)
+{
+	_cleanup_closedir_ DIR *d = opendir(dir);
+	struct dirent *de;
+	bool found = false;
+
+	while (d && !found && (de = readdir(d))) {
+		_cleanup_free_ char *text = NULL;
+		size_t n = strlen(de->d_name), len;
+
+		if (strncmp(de->d_name, OURS, strlen(OURS)) || !strncmp(de->d_name, BEGIN, strlen(BEGIN)) || n < strlen(END) ||
+		    strcmp(de->d_name + n - strlen(END), END) || file_read(dirfd(d), de->d_name, SPEC_MAX, &text, &len) < 0)
+			continue;
+		found = cdi_names(text, len, &pci, 1);
+	}
+	return found;
 }
 
 void early_remove(const char *dir, const char *pci)

@@ -23,6 +23,8 @@
 /* By rename; @rdma NULL: the VF has no RDMA device. */
 int early_write(const char *dir, const struct sysroot *root, const char *pci, const char *rdma, struct err *e);
 bool early_exists(const char *dir, const char *pci);
+/* Does an attachment's specification name it? A device that two name, a runtime resolves to none. */
+bool early_superseded(const char *dir, const char *pci);
 void early_remove(const char *dir, const char *pci);
 /* The environment's file, unless it is there; *ret is its path, in @a. */
 int early_write_env(const char *dir, const char *pci, struct arena *a, const char **ret, struct err *e);

@@ -167,14 +167,20 @@ static void keep_early(struct device_plugin *p, struct arena *a, struct look *al
 			continue;
 		if (p->env_dir)
 			early_write_env(p->env_dir, all[i].pci, a, &path, NULL);
-		if (!p->cdi_dir || early_exists(p->cdi_dir, all[i].pci))
+		if (!p->cdi_dir)
+			continue;
+		if (early_superseded(p->cdi_dir, all[i].pci)) {
+			early_remove(p->cdi_dir, all[i].pci);
+			continue;
+		}
+		if (early_exists(p->cdi_dir, all[i].pci))
 			continue;
 		if (allocate_read(p->o.root, a, p->dev_dir, all[i].pci, all[i].pf_pci, false, &vf, NULL) < 0)
 			continue;
-		/* an ADD that has begun meanwhile writes the one that counts, and would find two */
+		/* an ADD that has begun meanwhile writes the one that counts, and there would be two */
 		if (!device_holder_of(p, a, all[i].pci))
 			early_write(p->cdi_dir, p->o.root, all[i].pci, vf.rdma, NULL);
-		if (device_holder_of(p, a, all[i].pci))
+		if (device_holder_of(p, a, all[i].pci) || early_superseded(p->cdi_dir, all[i].pci))
 			early_remove(p->cdi_dir, all[i].pci);
 	}
 	if (p->cdi_dir)

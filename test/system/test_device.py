@@ -240,19 +240,27 @@ def test_with_cdi_the_nodes_of_rdma_come_by_name(node, tmp_path):
 def test_specification_of_a_given_vf_comes_back_after_a_reboot_and_goes_with_its_pod(node, tmp_path):
     n = node(cdiDir=str(tmp_path / "cdi"))
     vfs = vfs_of(n.tree, PF)
-    a, b, c = (v["pci"] for v in vfs[:3])
+    a, b, c, d = (v["pci"] for v in vfs)
     n.kubelet.pods[("llm", "host")] = {"main": {P2: [a]}}  # given, not attached: on the host's network
+    n.kubelet.pods[("llm", "spare")] = {"main": {P2: [d]}}  # no network takes it, and its pod's ADD named it
     n.kubelet.pods[("llm", "rail")] = {"main": {P2: [b]}}  # attached: its ADD wrote one
     (tmp_path / "cdi").mkdir()
     old = tmp_path / f"cdi/kvrail-allocated-{c}.json"  # of a pod that is gone
     other = tmp_path / "cdi/vendor.json"
+    attached = tmp_path / "cdi/kvrail-4711.json"
+    attached.write_text(json.dumps({"cdiVersion": "0.5.0", "kind": "kvrail.io/vf", "devices": [
+        {"name": v, "containerEdits": {"env": ["A=b"]}} for v in (b, d)]}))
+    (tmp_path / f"cdi/kvrail-allocated-{d}.json").write_text("{}")
     for f in (old, other):
         f.write_text("{}")
         os.utime(f, (time.time() - 100, time.time() - 100))
     n.order(holders=[{"pci": b, "namespace": "llm", "name": "rail", "requested": True}])
     n.offer(*vfs)
     n.kubelet.plugin(P2).next()
-    eventually(lambda: sorted(early(n)) == [f"kvrail-allocated-{a}.json", "vendor.json"])
+    eventually(lambda: sorted(early(n)) == ["kvrail-4711.json", f"kvrail-allocated-{a}.json", "vendor.json"])
+    n.order(poke=True)
+    time.sleep(0.3)
+    assert len(early(n)) == 3
 
 
 def test_without_cdi_the_environment_is_a_file_that_is_mounted(node, tmp_path):
