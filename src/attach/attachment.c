@@ -36,6 +36,8 @@ static const struct field found_fields[] = {
 	STR(attachment_found, "rdma", rdma),
 	INT_IN(attachment_found, "mtu", mtu, 0, UINT32_MAX),
 	STR(attachment_found, "adminMac", admin_mac),
+	STR(attachment_found, "nodeGuid", node_guid),
+	STR(attachment_found, "portGuid", port_guid),
 	INT_IN(attachment_found, "vlan", vlan, 0, 4095),
 	INT_IN(attachment_found, "vlanQos", vlan_qos, 0, 7),
 	STR(attachment_found, "vlanProto", vlan_proto),
@@ -57,6 +59,7 @@ static const struct field set_fields[] = {
 	BOOL(attachment_set, "spoofchk", spoofchk),
 	BOOL(attachment_set, "trust", trust),
 	BOOL(attachment_set, "linkState", link_state),
+	BOOL(attachment_set, "guid", guid),
 	BOOL(attachment_set, "rdma", rdma),
 	STR(attachment_set, "rxe", rxe),
 };

@@ -28,6 +28,7 @@ struct attachment_found {
 	const char *netdev, *mac, *rdma; /* on the host */
 	int64_t mtu;
 	const char *admin_mac, *vlan_proto;
+	const char *node_guid, *port_guid; /* InfiniBand: 16 hexadecimal digits */
 	int64_t vlan, vlan_qos;
 	int64_t *min_rate, *max_rate, *link_state;
 	bool *spoofchk, *trust;
@@ -36,7 +37,7 @@ struct attachment_found {
 /* What ADD sets, and undo therefore restores. */
 struct attachment_set {
 	struct object obj;
-	bool mac, vlan, rate, spoofchk, trust, link_state; /* through the PF */
+	bool mac, vlan, rate, spoofchk, trust, link_state, guid; /* through the PF */
 	bool rdma; /* the RDMA device is moved */
 	const char *rxe; /* a soft RoCE device of this name is made */
 };

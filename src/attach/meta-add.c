@@ -95,6 +95,25 @@ static int assign(struct add_work *w, const char **ids, struct err *e)
 	return r;
 }
 
+/* Once its plugin has moved it, a device is not seen here. */
+static void look_at_devices(struct add_work *w)
+{
+	const struct sysroot *root = w->en->host.root;
+
+	for (size_t i = 0; i < w->n_nets; i++) {
+		struct net *net = &w->nets[i];
+		const char **names;
+		size_t n;
+
+		if (net->ours || !net->device_id || strchr(net->device_id, '/'))
+			continue;
+		if (sysfs_list(root, w->a, &names, &n, "bus/pci/devices/%s/infiniband", net->device_id) == 0 && n)
+			net->rdma = names[0];
+		if (sysfs_link(root, w->a, &net->pf_pci, "bus/pci/devices/%s/physfn", net->device_id) < 0)
+			net->pf_pci = NULL;
+	}
+}
+
 static void list_rails(struct add_work *w, struct rail **ret, size_t *ret_n)
 {
 	*ret = NULL;
@@ -137,6 +156,7 @@ int meta_prepare(struct add_work *w, struct rail **ret, size_t *ret_n, struct cn
 		r = nets_finish(w->a, w->nets, w->n_nets, w->pod, w->rq->args, w->mc.runtime, ids, &f->e);
 	if (r < 0)
 		return cni_fail_errno(f, r);
+	look_at_devices(w);
 	meta_timing(w, "devices");
 	w->results = arena_alloc(w->a, w->n_nets * sizeof(*w->results));
 	list_rails(w, ret, ret_n);
@@ -384,8 +404,11 @@ static struct netstatus *make_status(struct add_work *w, size_t *ret_n)
 			continue;
 		}
 		netstatus_of_result(w->a, &w->results[i], net->network, net->ifname, net->master, &list, ret_n);
-		if (*ret_n > before && !list[before].pci)
-			list[before].pci = net->device_id;
+		if (*ret_n > before && net->device_id) {
+			list[before].pci = list[before].pci ? list[before].pci : net->device_id;
+			list[before].rdma = net->rdma;
+			list[before].pf_pci = net->pf_pci;
+		}
 		for (size_t k = 0; *ret_n > before && net->item && k < net->item->n_default_route; k++)
 			if (*net->item->default_route[k])
 				*(const char **)arena_push(w->a, &list[before].gateways, &list[before].n_gateways, sizeof(char *)) =

@@ -60,6 +60,8 @@ static int ask_rail(struct net *net, struct err *e)
 		hwaddr_parse(item->mac, rail->want.mac, 6); /* valid: the annotation was checked */
 		rail->want.has_mac = true;
 	}
+	if (rail_want_guid(rail, "infiniband-guid", item->guid, e) < 0)
+		return -EINVAL;
 	if (item->n_ips > 1)
 		return err_set(e, -EINVAL, "ips: %zu addresses, one can be asked for", item->n_ips);
 	if (item->n_ips)

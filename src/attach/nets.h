@@ -22,6 +22,7 @@ struct net {
 	struct netconf conf;
 	const char *conf_name;
 	struct rail rail; /* ours */
+	const char *rdma, *pf_pci; /* of the device, where another maker's plugin moves it: found before that; NULL: none */
 	/* of the others, after nets_finish() */
 	const char *text, *runtime, *args;
 	/* Its default routes are taken away in favour of another network's. */

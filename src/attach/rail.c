@@ -16,6 +16,7 @@ struct runtime_conf {
 
 struct args_cni {
 	struct object obj;
+	const char *guid;
 	const char **ips;
 	size_t n_ips;
 };
@@ -52,6 +53,7 @@ static const struct field runtime_fields[] = {
 static TABLE(runtime, runtime_conf, "runtimeConfig");
 
 static const struct field args_cni_fields[] = {
+	{ .name = "guid", .type = FIELD_STR, AT(args_cni, guid) },
 	{ .name = "ips", .type = FIELD_STRS, AT(args_cni, ips), .n_offset = offsetof(struct args_cni, n_ips) },
 };
 static TABLE(args_cni, args_cni, "args.cni");
@@ -120,6 +122,24 @@ static int set_mac(struct rail *rail, const char *key, const char *text, struct 
 	return 0;
 }
 
+int rail_want_guid(struct rail *rail, const char *key, const char *text, struct err *e)
+{
+	unsigned char raw[8];
+	uint64_t guid = 0;
+
+	if (!is_set(text))
+		return 0;
+	if (hwaddr_parse(text, raw, 8) < 0)
+		return err_set(e, -EINVAL, "%s: \"%s\" is no GUID such as 02:00:5e:ff:fe:10:00:01", key, text);
+	for (size_t i = 0; i < sizeof(raw); i++)
+		guid = guid << 8 | raw[i];
+	if (guid == 0 || guid == UINT64_MAX)
+		return err_set(e, -EINVAL, "%s: %s is no GUID that a port can have", key, text);
+	rail->want.guid = guid;
+	rail->want.has_guid = true;
+	return 0;
+}
+
 static int set_vlan(const struct plugin_conf *c, struct rail_want *w, struct err *e)
 {
 	if (!c->vlan || *c->vlan == 0) {
@@ -185,6 +205,10 @@ static int apply_main(struct arena *a, yyjson_val *v, struct rail *rail, struct 
 		r = set_ip(rail, "args.cni.ips", c.args->cni->ips, c.args->cni->n_ips, e);
 	if (r == 0 && c.runtime)
 		r = set_mac(rail, "runtimeConfig.mac", c.runtime->mac, e);
+	if (r == 0 && c.args && c.args->cni)
+		r = rail_want_guid(rail, "args.cni.guid", c.args->cni->guid, e);
+	if (r == 0 && c.runtime)
+		r = rail_want_guid(rail, "runtimeConfig.infinibandGUID", c.runtime->guid, e);
 	if (r == 0 && c.runtime)
 		r = set_ip(rail, "runtimeConfig.ips", c.runtime->ips, c.runtime->n_ips, e);
 	if (r == 0 && c.ipam && !yyjson_is_null(c.ipam))

@@ -12,6 +12,8 @@
 struct rail_want {
 	bool has_mac;
 	unsigned char mac[6];
+	bool has_guid;
+	uint64_t guid; /* InfiniBand: of node and port */
 	int vlan, vlan_qos, vlan_proto;	 /* ETH_P_8021Q, ETH_P_8021AD */
 	int64_t min_rate, max_rate;	 /* Mbit/s */
 	int spoofchk, trust, link_state; /* IFLA_VF_LINK_STATE_* */
@@ -40,6 +42,9 @@ int rails_of_request(struct arena *a, const struct attach_host *host, const stru
  * add to it. @rail comes with .network and .ifname set. Negative errno.
  */
 int rail_from_conf(struct arena *a, yyjson_val *conf, struct rail *rail, struct err *e);
+
+/* Ask for @text ("c2:11:22:33:44:55:66:77") as GUID; @key is for messages. NULL and "": nothing. */
+int rail_want_guid(struct rail *rail, const char *key, const char *text, struct err *e);
 
 /* Is this a type that makes an interface here? */
 bool rail_is_type(const char *type);

@@ -89,6 +89,8 @@ static int rail_from_nad(struct arena *a, const struct api_nad *nad, const struc
 		hwaddr_parse(item->mac, rail->want.mac, 6); /* valid: the annotation was parsed */
 		rail->want.has_mac = true;
 	}
+	if (rail_want_guid(rail, "infiniband-guid", item->guid, e) < 0)
+		return -EINVAL;
 	if (item->n_ips > 1)
 		return err_set(e, -EINVAL, "ips: %zu addresses, one can be asked for", item->n_ips);
 	if (item->n_ips)

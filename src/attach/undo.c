@@ -31,6 +31,7 @@ struct undo {
 	struct strbuf failures;
 	bool only_late; /* of the failures, all are VFs not returned yet */
 	struct err e;	/* of the last call */
+	uint64_t since; /* of the stage that is measured */
 };
 
 static void failed(struct undo *u, const struct attachment_rail *rec, const char *what)
@@ -320,10 +321,22 @@ static void release(struct undo *u)
 		failed(u, &at->rails[0], "addresses");
 }
 
+/* How long a stage took, where somebody counts. */
+static void timing(struct undo *u, const char *stage)
+{
+	const struct attach_cluster *c = u->en->host.cluster;
+	uint64_t now = clock_ns();
+
+	if (c && c->timing)
+		c->timing(c->arg, "DEL", stage, (double)(now - u->since) / 1e9);
+	u->since = now;
+}
+
 static void undo_all(struct undo *u)
 {
 	const struct attachment *at = u->at;
 
+	u->since = clock_ns();
 	undo_files(u);
 	undo_delegates(u, false);
 	if (at->n_rails && u->netns_fd >= 0 && netns_call(u->netns_fd, false, undo_pod, u, &u->e) < 0) {
@@ -332,8 +345,11 @@ static void undo_all(struct undo *u)
 	}
 	for (size_t i = at->n_rails; i-- > 0;)
 		undo_host(u, i);
+	timing(u, "kernel");
 	release(u);
+	timing(u, "ipam");
 	undo_delegates(u, true);
+	timing(u, "default");
 }
 
 int attachment_undo(struct attach_engine *en, const struct attachment *at, void *caller, struct err *e)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
 #include <linux/if_ether.h>
 #include <linux/if_link.h>
 #include <string.h>
 
 #include "attach/hwaddr.h"
 #include "attach/vf.h"
+#include "base/parse.h"
 
 bool vf_has_pf(const struct attachment_rail *rec)
 {
@@ -41,6 +43,10 @@ static int find_settings(struct nl *nl, struct arena *a, struct attachment_rail 
 	if (r < 0)
 		return err_wrap(e, r, "VF %lld of %s", (long long)rec->vf_index, rec->pf);
 	found->admin_mac = mac_text(a, vf.mac);
+	if (vf.has_guid) {
+		found->node_guid = arena_printf(a, "%016" PRIx64, vf.node_guid);
+		found->port_guid = arena_printf(a, "%016" PRIx64, vf.port_guid);
+	}
 	found->vlan = vf.vlan;
 	found->vlan_qos = vf.qos;
 	found->vlan_proto = vf.vlan_proto == ETH_P_8021AD ? "802.1ad" : "802.1q";
@@ -94,6 +100,14 @@ static bool vlan_differs(const struct attachment_found *found, const struct rail
 	return found->vlan != want->vlan || found->vlan_qos != want->vlan_qos || !found->vlan_proto || strcmp(found->vlan_proto, proto);
 }
 
+/* 0: none was told. */
+static uint64_t guid_of(const char *text)
+{
+	uint64_t guid = 0;
+
+	return text && parse_u64(text, 16, 0, UINT64_MAX, &guid) == 0 ? guid : 0;
+}
+
 void vf_plan(const struct rail_want *want, struct attachment *at, struct attachment_rail *rec)
 {
 	const struct attachment_found *found = rec->found;
@@ -104,6 +118,11 @@ void vf_plan(const struct rail_want *want, struct attachment *at, struct attachm
 		if (want->vlan > 0 || want->max_rate > 0 || want->min_rate > 0 || want->link_state == IFLA_VF_LINK_STATE_DISABLE)
 			attachment_warn(at, "%s: %s is no VF: vlan, rates and link state are not set", rec->ifname, found->netdev);
 		return;
+	}
+	set->guid = want->has_guid && guid_of(found->port_guid) != want->guid;
+	if (set->guid && !found->port_guid) {
+		attachment_warn(at, "%s: the driver of %s has no GUIDs of VFs: infiniband-guid is not set", rec->ifname, rec->pf);
+		set->guid = false;
 	}
 	hwaddr_format_mac(want->mac, mac);
 	set->mac = want->has_mac && (!found->admin_mac || strcmp(found->admin_mac, mac));
@@ -144,7 +163,7 @@ int vf_apply(struct nl *nl, const struct rail_want *want, struct attachment *at,
 	struct rtnl_link pf;
 	int r;
 
-	if (!set->mac && !set->vlan && !set->rate && !set->spoofchk && !set->trust && !set->link_state)
+	if (!set->mac && !set->vlan && !set->rate && !set->spoofchk && !set->trust && !set->link_state && !set->guid)
 		return 0;
 	r = rtnl_link(nl, at->arena, rec->pf, &pf, e);
 	/* sriov-cni's order */
@@ -159,6 +178,8 @@ int vf_apply(struct nl *nl, const struct rail_want *want, struct attachment *at,
 		r = rtnl_vf_set_spoofchk(nl, pf.index, vf, want->spoofchk, e);
 	if (r == 0 && set->trust)
 		r = rtnl_vf_set_trust(nl, pf.index, vf, want->trust, e);
+	if (r == 0 && set->guid) /* ib-sriov-cni gives both the same */
+		r = rtnl_vf_set_guid(nl, pf.index, vf, want->guid, want->guid, e);
 	if (r == 0 && set->link_state)
 		r = apply_link_state(nl, pf.index, want, at, rec, e);
 	return r < 0 ? err_wrap(e, r, "VF %s (%s, VF %u)", rec->vf, rec->pf, vf) : 0;
@@ -184,7 +205,7 @@ int vf_restore(struct nl *nl, const struct attachment_rail *rec, struct err *e)
 	int r, first = 0;
 	struct err why;
 
-	if (!vf_has_pf(rec) || (!set->mac && !set->vlan && !set->rate && !set->spoofchk && !set->trust && !set->link_state))
+	if (!vf_has_pf(rec) || (!set->mac && !set->vlan && !set->rate && !set->spoofchk && !set->trust && !set->link_state && !set->guid))
 		return 0;
 	r = rtnl_link(nl, a, rec->pf, &pf, e);
 	if (r == -ENODEV) /* a port that is gone keeps no settings */
@@ -196,6 +217,8 @@ int vf_restore(struct nl *nl, const struct attachment_rail *rec, struct err *e)
 		if (r != -EOPNOTSUPP) /* a driver without VF link states has not changed it either */
 			keep_first(r, &why, &first, e);
 	}
+	if (set->guid)
+		keep_first(rtnl_vf_set_guid(nl, pf.index, vf, guid_of(found->node_guid), guid_of(found->port_guid), &why), &why, &first, e);
 	if (set->trust && found->trust)
 		keep_first(rtnl_vf_set_trust(nl, pf.index, vf, *found->trust, &why), &why, &first, e);
 	if (set->spoofchk && found->spoofchk)

@@ -295,6 +295,47 @@ static void a_plugins_failure_is_told_in_its_words(void **state)
 	}
 }
 
+/* What a shim on the host would do: it has plugins in its second folder, one of them broken. */
+static int run_there(void *caller, struct arena *a, const char *path, const char *const *env, const char *in, size_t in_len, unsigned timeout_s,
+		     struct attach_ran *ret, struct err *e)
+{
+	struct fixture *f = caller;
+
+	assert_int_equal(timeout_s, 2);
+	assert_string_equal(env[0], "CNI_COMMAND=ADD");
+	for (const char *const *v = env; *v; v++)
+		assert_int_equal(strncmp(*v, "CNI_", 4), 0); /* the host's own variables are there already */
+	if (!strcmp(path, "/second/gone"))
+		return err_set(e, -ENOTCONN, "the shim has left");
+	if (strncmp(path, "/second/", 8))
+		return -ENOENT;
+	if (!strcmp(path, "/second/broken"))
+		return err_set(e, -EACCES, "permission denied");
+	*ret = (struct attach_ran){ .out = arena_strndup(f->a, in, in_len), .out_len = in_len, .err = "" };
+	return 0;
+}
+
+static void plugins_are_run_where_the_runtime_is(void **state)
+{
+	struct fixture *f = *state;
+	const struct attach_cluster cluster = { .run_plugin = run_there };
+	const struct plugin_call call = { .command = "ADD", .dirs = "/first::/second", .timeout_ms = 1500, .cluster = &cluster, .caller = f };
+	const struct plugin_call alone = { .command = "ADD", .dirs = "/first:/second", .cluster = &cluster };
+	struct cni_failure why = { 0 };
+	char *out;
+
+	assert_int_equal(plugin_run(f->a, "bridge", &call, "{}", &out, &why), 0);
+	assert_string_equal(out, "{}");
+	assert_int_equal(plugin_run(f->a, "broken", &call, "{}", &out, &why), CNI_INTERNAL);
+	assert_string_equal(why.e.msg, "plugin \"broken\": permission denied");
+	/* a shim that has left, and none at all: here, where there is no such plugin */
+	assert_int_equal(plugin_run(f->a, "gone", &call, "{}", &out, &why), CNI_INVALID_CONFIG);
+	assert_non_null(strstr(why.e.msg, "plugin \"gone\" is not found in /first::/second"));
+	assert_int_equal(plugin_run(f->a, "bridge", &alone, "{}", &out, &why), CNI_INVALID_CONFIG);
+	assert_int_equal(plugin_run(f->a, "../x", &call, "{}", &out, &why), CNI_INVALID_CONFIG);
+	assert_non_null(strstr(why.e.msg, "no plugin's name"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -307,6 +348,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(multus_notes_are_read, setup, teardown),
 		cmocka_unit_test_setup_teardown(network_status_is_written_as_multus_writes_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(several_interfaces_of_one_result_are_several_entries, setup, teardown),
+		cmocka_unit_test_setup_teardown(plugins_are_run_where_the_runtime_is, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_plugins_failure_is_told_in_its_words, setup, teardown),
 	};
 

@@ -195,6 +195,21 @@ static void one_network_has_the_default_route_of_a_family(void **state)
 	assert_non_null(strstr(f->e.msg, "networks rails/a and rails/b both give an IPv4 gateway"));
 }
 
+static void a_rail_is_asked_for_mac_address_and_guid(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(meta(f, "{" META "," DEFAULT "}"), 0);
+	assert_int_equal(run(f, "[{\"name\":\"a\",\"mac\":\"02:00:5e:10:00:01\",\"ips\":[\"10.0.0.9\"],\"infiniband-guid\":\"c2:11:22:33:44:55:66:77\"},"
+				"{\"name\":\"b\"}]", NULL), 0);
+	assert_true(f->nets[1].rail.want.has_guid && f->nets[1].rail.want.guid == 0xc211223344556677u);
+	assert_true(f->nets[1].rail.want.has_mac && f->nets[1].rail.want.mac[5] == 1);
+	assert_string_equal(f->nets[1].rail.ip, "10.0.0.9");
+	assert_false(f->nets[2].rail.want.has_guid || f->nets[2].rail.want.has_mac);
+	assert_int_equal(run(f, "[{\"name\":\"a\",\"infiniband-guid\":\"ff:ff:ff:ff:ff:ff:ff:ff\"}]", NULL), -EINVAL);
+	assert_non_null(strstr(f->e.msg, "network rails/a: infiniband-guid: ff:ff"));
+}
+
 static void devices_and_requests_end_in_the_configuration(void **state)
 {
 	struct fixture *f = *state;
@@ -230,6 +245,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(isolation_keeps_to_the_own_and_the_global_namespaces, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_cannot_be_is_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_network_has_the_default_route_of_a_family, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_rail_is_asked_for_mac_address_and_guid, setup, teardown),
 		cmocka_unit_test_setup_teardown(devices_and_requests_end_in_the_configuration, setup, teardown),
 	};
 
