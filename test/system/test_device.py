@@ -335,7 +335,7 @@ def test_shares_are_many_and_give_nothing(node):
 
 
 def test_link_that_stays_down_makes_vfs_unhealthy_and_they_recover_at_once(node):
-    n = node()
+    n = node(holdMs=2000)
     vfs = vfs_of(n.tree, PF, "0000:bb:00.0")
     n.offer(*vfs, rdma=True)
     p = n.kubelet.plugin(P2)
@@ -343,23 +343,23 @@ def test_link_that_stays_down_makes_vfs_unhealthy_and_they_recover_at_once(node)
     n.write("sys/class/net/p2/carrier", 0)
     began = time.monotonic()
     p.until_healthy([v["pci"] for v in vfs[4:]])
-    assert time.monotonic() - began >= 0.55  # holdMs
+    assert time.monotonic() - began >= 1.9  # holdMs
     assert "port p2 has no carrier" in n.show()[0]["devices"][0]["reason"]
     assert sorted(h["health"] for h in n.health) == [v["pci"] for v in vfs[:4]]
     assert all(h["resource"] == P2 and not h["healthy"] and "no carrier" in h["reason"] for h in n.health)
     n.write("sys/class/net/p2/carrier", 1)
     began = time.monotonic()
     p.until_healthy([v["pci"] for v in vfs])
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 1.9
     assert not p.ended.is_set() and n.kubelet.registered.empty()
 
 
 def test_link_that_flaps_is_not_told(node):
-    n = node(holdMs=1500)
+    n = node(holdMs=3000)
     n.offer(*vfs_of(n.tree, PF))
     p = n.kubelet.plugin(P2)
     p.next()
-    for _ in range(5):
+    for _ in range(10):
         n.write("sys/class/net/p2/carrier", 0)
         time.sleep(0.2)
         n.write("sys/class/net/p2/carrier", 1)
