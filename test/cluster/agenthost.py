@@ -238,9 +238,9 @@ class AgentHost:
         self.pods.append(sandbox)
         return o
 
-    def cni(self, command, namespace, name, uid=None, conf=None, ifname="eth0", container=None):
+    def cni(self, command, namespace, name, uid=None, conf=None, ifname="eth0", container=None, env=None):
         uid = uid or (self.plane.find(f"/api/v1/namespaces/{namespace}/pods/{name}") or {"metadata": {"uid": ""}})["metadata"]["uid"]
-        env = {**os.environ, "KVRAIL_SOCKET": str(self.socket), "KVRAIL_SPOOL": str(self.state / "spool"), "CNI_COMMAND": command,
+        env = {**os.environ, **(env or {}), "KVRAIL_SOCKET": str(self.socket), "KVRAIL_SPOOL": str(self.state / "spool"), "CNI_COMMAND": command,
                "CNI_CONTAINERID": container or f"sandbox-of-{name}", "CNI_NETNS": f"/run/netns/kvr-{name}-{os.getpid()}", "CNI_IFNAME": ifname,
                "CNI_PATH": str(self.bin),
                "CNI_ARGS": f"IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={name};"

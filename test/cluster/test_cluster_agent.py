@@ -187,8 +187,8 @@ def rails(system, namespace):
 
 def held(system, namespace):
     """Who of the namespace has an address on network a."""
-    pool = system.get("/apis/whereabouts.cni.cncf.io/v1alpha1/namespaces/kube-system/ippools/10.77.0.0-24")
-    return [a["podref"] for a in pool["spec"]["allocations"].values() if a["podref"].startswith(f"{namespace}/")]
+    pool = system.find("/apis/whereabouts.cni.cncf.io/v1alpha1/namespaces/kube-system/ippools/10.77.0.0-24")
+    return [a["podref"] for a in (pool or {"spec": {"allocations": {}}})["spec"]["allocations"].values() if a["podref"].startswith(f"{namespace}/")]
 
 
 DEVICES = {"c": {"openshift.io/rail0": ["d1"], "openshift.io/rail1": ["d3"]}}
@@ -271,3 +271,49 @@ def test_pods_that_are_known_start_without_the_api_server_and_every_pod_ends(hos
     assert {"d0", "d1", "d2", "d3"} <= host.host_links()
     host.relay.start()
     host.wait_for(lambda: not held(system, namespace) and not os.listdir(host.state / "attach"), "the address to come back", 60)
+
+
+# what plain interfaces have: no RDMA device, no port; "#1": of the second rail
+ADD_STEPS = ["add-journal", "add-delegate", "add-allocate", "add-move", "add-move#1", "add-link#1", "add-addresses", "add-read-back#1", "add-cdi",
+             "add-status", "add-ready"]
+DEL_STEPS = ["del-journal", "del-cdi", "del-delegate", "del-move#1", "del-move", "del-link", "del-release", "del-forget"]
+
+
+def nothing_is_left(host, system, namespace):
+    assert {"d0", "d1", "d2", "d3"} <= host.host_links()
+    assert not os.listdir(host.state / "attach") and not os.listdir(host.state / "spool") and not held(system, namespace)
+    assert not [f for f in os.listdir(host.dir / "cdi") if f.startswith("kvrail-")]
+
+
+def dies(host, command, namespace):
+    """The agent kills itself in the request; what the runtime sees is an error, or for a DEL that it is kept."""
+    r = host.cni(command, namespace, "p", env={"KVRAIL_WAIT_MS": "100"})
+    host.process.wait(20)
+    assert host.process.returncode == -signal.SIGKILL, host.log.read_text()[-3000:]
+    assert (r.returncode == 0) == (command == "DEL"), r.stdout
+
+
+def test_an_agent_killed_at_any_step_of_a_pods_network_leaves_nothing_and_gives_nothing_twice(host, system, namespace):
+    """What the kubelet does is done: after a failed ADD a DEL, then an ADD in a new sandbox."""
+    rails(system, namespace)
+    (host.dir / "cdi").mkdir()
+    host.start().wait_ready()
+    host.pod(namespace, "p", NETWORKS, DEVICES)
+    for step in ADD_STEPS:
+        host.kill(signal.SIGTERM)
+        host.start("--keep-cni-conf", env={"KVRAIL_CRASH_AT": step}).wait_ready()
+        dies(host, "ADD", namespace)
+        host.start("--keep-cni-conf").wait_ready()
+        host.delete(namespace, "p")
+        nothing_is_left(host, system, namespace)
+        host.add(namespace, "p", container="again")
+        host.delete(namespace, "p", container="again")
+        nothing_is_left(host, system, namespace)
+    for step in DEL_STEPS:
+        host.add(namespace, "p")
+        host.kill(signal.SIGTERM)
+        host.start("--keep-cni-conf", env={"KVRAIL_CRASH_AT": step}).wait_ready()
+        dies(host, "DEL", namespace)
+        host.start("--keep-cni-conf").wait_ready()
+        host.wait_for(lambda: not os.listdir(host.state / "spool") and not os.listdir(host.state / "attach"), f"the end of what {step} cut short")
+        nothing_is_left(host, system, namespace)
