@@ -32,9 +32,14 @@ bool cmd_cluster_is_meant(const struct cluster_options *o)
 	return given(secure_getenv("KUBECONFIG")) || given(secure_getenv("KUBERNETES_SERVICE_HOST")) || access(path, R_OK) == 0;
 }
 
+static void on_warning(const char *text)
+{
+	fprintf(stderr, "kvrail: warning of the API server: %s\n", text);
+}
+
 int cmd_cluster_open(const struct cluster_options *o, const char *manager, struct kube **ret, struct err *e)
 {
-	return kube_open(&(struct kube_options){ .kubeconfig = o->kubeconfig, .context = o->context, .manager = manager }, ret, e);
+	return kube_open(&(struct kube_options){ .kubeconfig = o->kubeconfig, .context = o->context, .manager = manager, .warning = on_warning }, ret, e);
 }
 
 const char *cmd_cluster_api_version(struct arena *a, const struct cluster_kind *kind)

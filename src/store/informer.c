@@ -13,6 +13,7 @@
 
 /* A bookmark comes about once a minute: a watch that is silent for longer has lost its server without noticing. */
 #define SILENCE_MS   150000
+#define LIST_MS	     60000 /* for one page */
 #define WATCH_S	     300 /* to twice that: the server ends it, so that watches spread over its replicas */
 #define PAUSE_MS     200
 #define PAUSE_MAX_MS 10000
@@ -124,7 +125,7 @@ static int list(struct informer *in, int *retry_after_s, struct err *e)
 	int r;
 
 	do {
-		r = kube_list_page(in->k, a, &in->spec.ref, &in->spec.select, &page, 0, in->cancel, on_listed, in, e);
+		r = kube_list_page(in->k, a, &in->spec.ref, &in->spec.select, &page, LIST_MS, in->cancel, on_listed, in, e);
 	} while (r == 0 && page.next);
 	*retry_after_s = page.retry_after_s;
 	if (r < 0) {

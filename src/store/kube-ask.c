@@ -52,16 +52,70 @@ static uint64_t left_ms(uint64_t end_ns)
 	return now < end_ns ? (end_ns - now) / 1000000 : 0;
 }
 
+struct try {
+	struct kube *k;
+	const struct kube_ask *q;
+};
+
+static int on_data(void *arg, const char *p, size_t n)
+{
+	const struct try *t = arg;
+
+	return t->q->data(t->q->arg, p, n);
+}
+
+static void on_begun(void *arg)
+{
+	const struct try *t = arg;
+
+	if (t->q->begun)
+		t->q->begun(t->q->arg);
+}
+
+/* RFC 7234, 5.5, as the API server writes it: 299 - "text" */
+static void on_header(void *arg, const char *name, const char *value)
+{
+	const struct try *t = arg;
+	_cleanup_free_ char *text = NULL;
+	const char *quote;
+	char *out;
+
+	if (strcmp(name, "warning") || strncmp(value, "299 ", 4) || !(quote = strchr(value, '"')))
+		return;
+	out = text = strdup(quote + 1);
+	if (!text)
+		abort();
+	for (const char *s = quote + 1; *s && *s != '"'; s++) {
+		s += *s == '\\' && s[1];
+		*out++ = *s;
+	}
+	*out = '\0';
+	t->k->warning(text);
+}
+
+/* Without an answer for so long, something is wrong with the way there: a read is worth another try then. */
+static unsigned patience_ms(const struct kube_ask *q, unsigned timeout_ms)
+{
+	unsigned half = timeout_ms / 2;
+
+	if (q->stream)
+		return IDLE_MS;
+	return !q->repeatable ? timeout_ms : half > IDLE_MS ? half : timeout_ms < IDLE_MS ? timeout_ms : IDLE_MS;
+}
+
 /* One try; its token is that of the moment. */
 static int try_once(struct kube *k, const struct kube_ask *q, bool refused, unsigned timeout_ms, struct http_reply *ret, struct err *e)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
 	_cleanup_free_ char *token = NULL;
 	const char *headers[HEADERS_MAX + 1];
+	struct try t = { k, q };
 	struct http_request rq = {
 		.method = q->method, .target = q->target, .headers = headers, .body = q->body, .len = q->body ? strlen(q->body) : 0,
-		.timeout_ms = q->stream ? 0 : timeout_ms, .idle_ms = q->idle_ms ? q->idle_ms : IDLE_MS, .begin_ms = IDLE_MS, .max_body = KUBE_OBJECT_MAX,
-		.stream = q->stream, .once = !q->repeatable, .data = q->data, .begun = q->begun, .arg = q->arg, .cancel = q->cancel,
+		.timeout_ms = q->stream ? 0 : timeout_ms, .begin_ms = patience_ms(q, timeout_ms),
+		.idle_ms = q->idle_ms ? q->idle_ms : patience_ms(q, timeout_ms), .max_body = KUBE_OBJECT_MAX, .stream = q->stream,
+		.once = !q->repeatable, .data = q->data ? on_data : NULL, .begun = on_begun, .header = k->warning ? on_header : NULL, .arg = &t,
+		.cancel = q->cancel,
 	};
 	size_t n = 0;
 	int r;

@@ -116,8 +116,10 @@ int kube_list(struct kube *k, struct arena *a, const struct kube_ref *ref, const
 		r = now < end_ns ? kube_list_page(k, a, ref, select, &page, (unsigned)((end_ns - now) / 1000000) + 1, NULL, once, &w, e) :
 				   err_wrap(e, -EHOSTUNREACH, "the API server %s (%s) does not bring a list to its end", k->server,
 					    k->config->source);
-		if (r == 0 && page.next)
+		if (r == 0 && page.next) {
+			end_ns = clock_ns() + k->timeout_ms * 1000000ull;
 			continue;
+		}
 		if (r != -ENODATA && !is_broken_off(r))
 			break;
 		if (r == -ENODATA) /* the continue token is too old: from the start */

@@ -32,6 +32,7 @@ struct kube {
 	struct kube_cred cred;
 	const char *manager, *server;
 	unsigned timeout_ms;
+	void (*warning)(const char *text);
 	struct kube_count counts[KUBE_VERBS];
 };
 

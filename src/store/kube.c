@@ -18,6 +18,7 @@ int kube_open(const struct kube_options *o, struct kube **ret, struct err *e)
 	k->arena = a;
 	k->manager = arena_strdup(a, o->manager ? o->manager : "kvrail");
 	k->timeout_ms = o->timeout_ms ? o->timeout_ms : TIMEOUT_MS;
+	k->warning = o->warning;
 	for (size_t i = 0; i < KUBE_VERBS; i++)
 		k->counts[i].verb = verbs[i];
 	r = kubeconfig_load(a, o->kubeconfig, o->context, &k->config, e);

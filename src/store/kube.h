@@ -31,7 +31,8 @@ struct kube_options {
 	const char *kubeconfig; /* NULL: $KUBECONFIG, else the service account of this pod, else ~/.kube/config */
 	const char *context;	/* NULL: the current one */
 	const char *manager;	/* field manager of our writes; NULL: "kvrail" */
-	unsigned timeout_ms;	/* for one call, retries included; 0: 30000 */
+	unsigned timeout_ms;	/* for one call, retries included (of a list: for each page); 0: 30000 */
+	void (*warning)(const char *text); /* what the server says beside its answer (an unknown field, an old version); may be NULL */
 };
 
 /* Reads the configuration; connects with the first call. */
@@ -165,6 +166,8 @@ struct election;
 int election_start(struct kube *k, const struct election_options *o, struct election **ret, struct err *e);
 struct election *election_stop(struct election *el);
 bool election_is_leader(struct election *el);
+/* Who holds the lease as far as we know ("" nobody), in @a; @e (may be NULL): what stands in our own way, empty when nothing does. */
+const char *election_holder(struct election *el, struct arena *a, struct err *e);
 
 /*
  * Take a Lease for one critical section (Whereabouts' lock), waiting up to @timeout_ms; release with election_stop(). -ETIMEDOUT: @e says

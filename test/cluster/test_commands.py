@@ -97,6 +97,11 @@ def test_get_shows_the_kinds_columns_and_selects(kvrail, control_plane, namespac
     assert "did you mean sriovnetworks?" in r.stderr
 
 
+def test_what_the_server_warns_of_is_passed_on(kvrail):
+    r = kvrail("get", "endpoints", check=0)
+    assert "warning of the API server: v1 Endpoints is deprecated in v1.33+" in r.stderr
+
+
 def test_describe_shows_conditions_and_events(kvrail, control_plane, namespace):
     kvrail("apply", "-f", "-", input=NETWORK, check=0)
     path = f"/apis/sriovnetwork.openshift.io/v1/namespaces/{namespace}/sriovnetworks/rail"

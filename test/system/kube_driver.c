@@ -9,11 +9,14 @@
  *	kube_driver events NS/POD UID COUNT MESSAGE...        each message COUNT times
  *	kube_driver store put KIND NS NAME JSON | store get KIND NS NAME | store list KIND NS | store delete KIND NS NAME
  *	kube_driver fill REF PREFIX N     adds data.PREFIX-1 to -N to a ConfigMap, each by a guarded update that is decided anew when need be
+ *	kube_driver storm REF THREADS N   fills from so many threads at once; prints requests per second
  * REF is GROUP/VERSION/PLURAL/NAMESPACE/NAME[/SUB], each of which may be empty. Success prints JSON (list: "NS/NAME" lines, then the
  * version); a failure prints "ENAME: words" and exits with 1. $KVRAIL_TEST_TIMEOUT is a call's time in ms.
  */
+#include <pthread.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "store/kube.h"
 #include "store/store.h"
 
@@ -166,8 +169,12 @@ static int elect(struct kube *k, int argc, char **argv)
 		return print(r, NULL);
 	if (lock)
 		puts("locked");
-	while (read(STDIN_FILENO, &c, 1) > 0)
+	while (read(STDIN_FILENO, &c, 1) > 0) {
+		struct err why = { 0 };
+
 		printf("leader %d\n", election_is_leader(el));
+		printf("holder %s: %s\n", election_holder(el, arena, &why), why.msg);
+	}
 	election_stop(el);
 	return 0;
 }
@@ -192,14 +199,14 @@ static int events(struct kube *k, int argc, char **argv)
 }
 
 /* One member more; what happened to a change that got no answer is seen by reading again. */
-static int add_member(struct kube *k, const struct kube_ref *ref, const char *key)
+static int add_member(struct kube *k, const struct kube_ref *ref, const char *key, struct err *e)
 {
 	for (int tries = 0; tries < 200; tries++) {
 		_cleanup_arena_ struct arena *a = arena_new();
 		yyjson_mut_doc *doc = doc_new(a);
 		yyjson_mut_val *obj, *data;
 		yyjson_val *v;
-		int r = kube_get(k, a, ref, &v, &err);
+		int r = kube_get(k, a, ref, &v, e);
 
 		if (r == 0 && yyjson_obj_get(yyjson_obj_get(v, "data"), key))
 			return 0;
@@ -209,14 +216,59 @@ static int add_member(struct kube *k, const struct kube_ref *ref, const char *ke
 			if (!data)
 				data = yyjson_mut_obj_add_obj(doc, obj, "data");
 			yyjson_mut_obj_add_str(doc, data, key, "1");
-			r = kube_update(k, a, ref, doc_mut_to_json(a, obj, false), NULL, &err);
+			r = kube_update(k, a, ref, doc_mut_to_json(a, obj, false), NULL, e);
 		}
 		if (r == 0)
 			return 0;
 		if (r != -ESTALE && !kube_is_away(r))
 			return r;
 	}
-	return err_set(&err, -ELOOP, "no end");
+	return err_set(e, -ELOOP, "no end");
+}
+
+struct filler {
+	struct kube *k;
+	struct kube_ref ref;
+	unsigned number, n;
+	pthread_t thread;
+	struct err e;
+	int r;
+};
+
+static void *fill_one(void *arg)
+{
+	struct filler *f = arg;
+	char key[32];
+
+	for (unsigned i = 1; i <= f->n && f->r == 0; i++) {
+		snprintf(key, sizeof(key), "t%u-%u", f->number, i);
+		f->r = add_member(f->k, &f->ref, key, &f->e);
+	}
+	return NULL;
+}
+
+static int storm(struct kube *k, const struct kube_ref *ref, unsigned threads, unsigned n)
+{
+	struct filler *v = arena_alloc(arena, threads * sizeof(*v));
+	const struct kube_count *c;
+	uint64_t start = clock_ns(), total = 0;
+	int r = 0;
+
+	for (unsigned i = 0; i < threads; i++) {
+		v[i] = (struct filler){ .k = k, .ref = *ref, .number = i, .n = n };
+		pthread_create(&v[i].thread, NULL, fill_one, &v[i]);
+	}
+	for (unsigned i = 0; i < threads; i++) {
+		pthread_join(v[i].thread, NULL);
+		if (v[i].r < 0) {
+			r = v[i].r;
+			err = v[i].e;
+		}
+	}
+	for (size_t i = kube_counts(k, &c); i--;)
+		total += c[i].ok + c[i].failed;
+	fprintf(stderr, "%.0f requests/s\n", (double)total * 1e9 / (double)(clock_ns() - start));
+	return print(r, NULL);
 }
 
 static int fill(struct kube *k, const struct kube_ref *ref, const char *prefix, int n)
@@ -224,7 +276,7 @@ static int fill(struct kube *k, const struct kube_ref *ref, const char *prefix, 
 	int r = 0;
 
 	for (int i = 1; i <= n && r == 0; i++)
-		r = add_member(k, ref, arena_printf(arena, "%s-%d", prefix, i));
+		r = add_member(k, ref, arena_printf(arena, "%s-%d", prefix, i), &err);
 	return print(r, NULL);
 }
 
@@ -297,6 +349,8 @@ static int run(struct kube *k, int argc, char **argv)
 		return list(k, argc, argv);
 	if (!strcmp(what, "fill"))
 		return fill(k, &ref, argv[3], atoi(argv[4]));
+	if (!strcmp(what, "storm"))
+		return storm(k, &ref, (unsigned)atoi(argv[3]), (unsigned)atoi(argv[4]));
 	if (!strcmp(what, "watch"))
 		return watch(k, argc, argv);
 	if (!strcmp(what, "get"))
