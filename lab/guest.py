@@ -33,6 +33,7 @@ from . import image
 TREE = pathlib.Path(__file__).resolve().parent.parent
 LOGS = TREE / "build/lab/logs"
 PORTS = 2
+MAX_MEMORY = 2800  # MiB. From 2816 on, RAM lies above 4 GiB, firmware puts VF BARs there too, and QEMU 10's igb does not answer at them: no VF has carrier
 MAX_NODES = 2  # a link is a point-to-point stream between two QEMUs
 BOOT_TIMEOUT = 240
 
@@ -378,6 +379,8 @@ class Lab:
                  name="lab"):
         if not 1 <= nodes <= MAX_NODES:
             raise LabError(f"{nodes} nodes: this lab has 1 to {MAX_NODES}")
+        if memory > MAX_MEMORY:
+            raise LabError(f"{memory} MiB: igb's VFs work up to {MAX_MEMORY} MiB")
         problem = missing()
         if problem:
             raise LabError(problem)

@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """KServe's prefill and decode pods, and the network objects that its documentation applies, for the ports of the lab's nodes.
 
-The pods are those that KServe's own controller made of its Qwen sample, as the API server held them: $KVRAIL_UPSTREAM/kserve/rendered
-(default ../shared/upstream). Without that folder, pods of our own writing ask for the same things in the same way.
+With KVRAIL_PEERS naming a folder that has `llmisvc`, KServe's own controller makes the pods of its Qwen sample. Else they are those that it once
+made, as the API server held them: $KVRAIL_UPSTREAM/kserve/rendered (default ../shared/upstream). Without that folder too, pods of our own
+writing ask for the same things in the same way.
 """
 import base64
 import json
 import os
 import pathlib
+import shutil
 
 import yaml
 
-from control import TREE, Authority
+from control import LOGS, TREE, Authority, ClusterError, Daemon
 
 UPSTREAM = pathlib.Path(os.environ.get("KVRAIL_UPSTREAM", TREE.parent / "shared/upstream"))
+PEERS = pathlib.Path(os.environ.get("KVRAIL_PEERS", "/nonexistent"))
+SAMPLE = UPSTREAM / "kserve/llm-inference-service-pd-qwen2-7b-gpu.yaml"
 RENDERED = UPSTREAM / "kserve/rendered"
 NETWORKS = UPSTREAM / "kserve/network-roce.yaml"
 NAMESPACE = "llm-test"
@@ -96,7 +100,77 @@ def own_pod(role):
                 "volumeMounts": [{"name": "home", "mountPath": "/home"}, {"name": "tmp", "mountPath": "/tmp"}, {"name": "dshm", "mountPath": "/dev/shm"}]}]}}
 
 
-def start(cluster, grace=0, timeout=300):
+class Controller:
+    """KServe's LLMInferenceService controller, as a process on this machine with what it expects to find in the cluster."""
+
+    CRDS = "serving.kserve.io_llminferenceservices.yaml", "serving.kserve.io_llminferenceserviceconfigs.yaml"
+
+    def __init__(self, plane):
+        self.plane, self.config = plane, PEERS / "kserve-config"
+        self.tmp = plane.dir / "kserve"
+
+    @staticmethod
+    def missing():
+        """Why it cannot run here, or None."""
+        for path in PEERS / "llmisvc", PEERS / "kserve-config", SAMPLE:
+            if not path.exists():
+                return f"KServe's own controller is not there: no {path}"
+        return None
+
+    def _apply(self, *paths, check=True):
+        words = [w for p in paths for w in ("-f", p)]
+        return self.plane.kubectl("apply", "--server-side", "--force-conflicts", *words, check=check)
+
+    def _install(self):
+        crds = [self.config / "llmisvc" / c for c in self.CRDS] + sorted((self.config / "crds").glob("*.yaml"))
+        self._apply(*crds)
+        self.plane.kubectl("wait", "--for=condition=Established", "--timeout=90s", "crd", "--all")
+        self.plane.namespace("kserve")
+        self.plane.kubectl("apply", "--server-side", "-n", "kserve", "-f", self.config / "configmap/inferenceservice.yaml")
+        presets = sorted((self.config / "llmisvcconfig").glob("config-*.yaml"))
+        self.plane.wait_for(  # a CRD that is established is not yet served everywhere
+            lambda: self.plane.kubectl("apply", "--server-side", "-n", "kserve", *[w for p in presets for w in ("-f", p)], check=False).returncode == 0,
+            "KServe's presets are there", 60)
+
+    def start(self):
+        self._install()
+        certs = self.tmp / "k8s-webhook-server/serving-certs"
+        certs.mkdir(parents=True)
+        certificate, key = Authority(self.plane.dir / "pki-kserve", "kserve").issue("tls", "/CN=kserve", ["localhost"])
+        shutil.copy(certificate, certs / "tls.crt")
+        shutil.copy(key, certs / "tls.key")
+        self.daemon = Daemon("llmisvc", [PEERS / "llmisvc", "--metrics-secure=false", "--metrics-addr=0", "--leader-elect=false"],
+                             LOGS / f"{self.plane.name}-llmisvc.log", {
+                                 "POD_NAMESPACE": "kserve", "TMPDIR": str(self.tmp), "KUBECONFIG": str(self.plane.kubeconfig())})
+        self.plane.daemons.append(self.daemon)
+        self.daemon.start()
+        return self
+
+    def apply_sample(self):
+        namespaces(self.plane)
+        self.plane.kubectl("apply", "--server-side", "-n", NAMESPACE, "-f", SAMPLE)
+
+    def delete_sample(self):
+        self.plane.kubectl("delete", "-n", NAMESPACE, "--wait=false", "-f", SAMPLE)
+
+    def engines(self, cluster, count=3, timeout=360):
+        """The pods of the sample, 2 prefill and 1 decode, once they are Ready."""
+        def pods():
+            items = self.plane.get(f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=kserve.io/component=workload")["items"]
+            return items if len(items) == count else None
+        try:
+            made = self.plane.wait_for(pods, f"KServe made {count} pods", 90)
+        except ClusterError as e:
+            raise ClusterError(f"{e}\n{self.daemon.tail()}") from None
+        engines = []
+        for p in made:
+            pod = cluster.wait_pod(NAMESPACE, p["metadata"]["name"], timeout)
+            engines.append(Engine(cluster, pod["metadata"]["labels"]["llm-d.ai/role"], NAMESPACE, pod["metadata"]["name"]))
+            engines[-1].pod = pod
+        return engines
+
+
+def start(cluster, timeout=300):
     """Creates both pods as they are, each on a node of its own, and waits until they are Ready. Returns {role: Engine}."""
     made = {}
     for role, pod in pods().items():

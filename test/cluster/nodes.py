@@ -13,10 +13,12 @@
 Nodes are named node1 and node2. On the host their logs are build/cluster/logs; in the guest /var/log/SERVICE.log and /var/log/pods.
 """
 import concurrent.futures
+import hashlib
 import json
-import re
+import os
 import shlex
 import signal
+import subprocess
 import time
 import urllib.parse
 
@@ -26,11 +28,23 @@ import registry
 from control import GUESTS_HOST, LOGS, SCHEDULING, PROGRAMS, SERVICE_HOST, TREE, ApiError, ClusterError, ControlPlane
 import control
 from lab import guest as lab_guest
+from lab import image as lab_image
 
 ON_NODES = ("kubelet", "containerd", "containerd-shim-runc-v2", "ctr")
 HERE = TREE / "test/cluster"
-MEMORY = 4096
-DISK = 8 << 30
+MEMORY = lab_guest.MAX_MEMORY
+DISK = 2 << 30
+IMAGES = 6 << 30  # the disk of containerd
+CACHE = TREE / "build/cluster"
+USER_NETWORK = "user,id=host,ipv6=off"
+
+
+def card(netdev, mac):
+    return ["-device", f"virtio-net-pci,netdev={netdev},mac=52:54:00:{mac}"]
+
+
+def drive(path):
+    return ["-drive", f"file={path},format=raw,if=virtio,cache=writeback"]
 
 
 def missing():
@@ -91,14 +105,17 @@ class Node:
     def start(self):
         """After a power-on: all that makes it a node."""
         plane = self.cluster.plane
-        r = self.run([HERE / "node", "prepare"], env=self.environment, timeout=120)
-        if r.rc:
-            raise ClusterError(f"{self.name}: {r.out}{r.err}")
+        self.prepare()
         self.put("/etc/kubernetes/kubelet.kubeconfig", plane.kubeconfig(f"node:{self.name}", GUESTS_HOST).read_bytes(), 0o600)
         self.begin("forward", ["/usr/bin/python3", HERE / "forward.py", f"10.0.2.{10 + self.number}", "1080"])
         self.begin("containerd", [HERE / "node", "containerd"])
         self.begin("kubelet", [HERE / "node", "kubelet"])
         self.begin("gpu-plugin", ["/usr/bin/python3", HERE / "gpu-plugin.py", str(self.cluster.gpus)])
+
+    def prepare(self):
+        r = self.run([HERE / "node", "prepare"], env=self.environment, timeout=120)
+        if r.rc:
+            raise ClusterError(f"{self.name}: {r.out}{r.err}")
 
     def begin(self, service, argv, environment=None):
         """A long-running program on the node, with its output in /var/log/SERVICE.log."""
@@ -184,8 +201,36 @@ class Cluster:
         (port,) = control.free_ports(1)
         self.egress.forwarders[f"192.168.50.{n}"] = port
         forward = f"hostfwd=tcp:127.0.0.1:{port}-10.0.2.{10 + n}:1080"
-        return ["-netdev", f"user,id=host,ipv6=off,{forward}", "-device", f"virtio-net-pci,netdev=host,mac=52:54:00:4c:00:{n:02x}",
-                "-netdev", link, "-device", f"virtio-net-pci,netdev=node,mac=52:54:00:4d:00:{n:02x}"]
+        disk = self.lab.dir / f"{guest.name}.images"
+        if not disk.exists():
+            subprocess.run(["cp", "--sparse=always", self.base, disk], check=True)
+        return ["-netdev", f"{USER_NETWORK},{forward}", *card("host", f"4c:00:{n:02x}"), "-netdev", link, *card("node", f"4d:00:{n:02x}"), *drive(disk)]
+
+    def images_disk(self):
+        """Path of a disk for containerd that has the large layers unpacked. Made once, in a guest of its own, and kept under build/cluster: an emulated
+        CPU takes a minute for them, on every node."""
+        names = [images.PAUSE, images.LARGE]
+        key = hashlib.sha256(repr([self.registry.tags[n] for n in names] + [str(self.plane.bin), IMAGES]).encode()).hexdigest()[:12]
+        path = CACHE / f"images-{key}.disk"
+        if path.exists():
+            return path
+        CACHE.mkdir(parents=True, exist_ok=True)
+        for old in CACHE.glob("images-*"):
+            old.unlink(missing_ok=True)
+        part = CACHE / f".{path.name}.{os.getpid()}"
+        lab_image.make_disk(part, IMAGES)
+        with lab_guest.Lab(nodes=1, name=f"{self.name}-images",
+                           qemu_arguments=["-netdev", USER_NETWORK, *card("host", "4c:00:01"), *drive(part)]) as (guest,):
+            node = Node(self, guest)
+            node.prepare()
+            node.begin("containerd", [HERE / "node", "containerd"])
+            node.wait_for(f"{self.plane.bin}/ctr version", timeout=90)
+            for n in names:
+                node.sh(f"ctr -n k8s.io images pull --hosts-dir /etc/containerd/certs.d {n}", env=node.environment, timeout=240)
+            node.end("containerd")
+            node.sh("umount /var/lib/containerd && sync")
+        part.rename(path)
+        return path
 
     # -- life ------------------------------------------------------------------------------------------------------
     def start(self):
@@ -195,6 +240,7 @@ class Cluster:
                 made = pool.submit(lambda: images.make(self.registry.start()))
                 self.plane.start()
                 made.result()
+            self.base = self.images_disk()
             # QEMU dies with the thread that started it: this one
             self.nodes = [Node(self, g) for g in self.lab.start().guests]
             with concurrent.futures.ThreadPoolExecutor() as pool:

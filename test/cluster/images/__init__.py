@@ -21,6 +21,7 @@ ENGINE = "ghcr.io/llm-d/llm-d-cuda:v0.9.0"
 SIDECAR = "ghcr.io/llm-d/llm-d-router-disagg-sidecar:v0.10.0"
 INITIALIZER = "docker.io/kserve/storage-initializer:latest"
 BUSYBOX = "docker.io/library/busybox:latest"
+LARGE = "kvrail.test/layers:1"  # no pod's: the layers that take long to unpack, and that change with this machine only
 APPLETS = """sh ls cat grep sleep basename awk sort tail head ip ping wget env id sed mkdir rm ps printf true false dirname
 	uname hostname tr cut wc find readlink test tee touch nc""".split()
 USER = "2000:2000"  # a number: runAsNonRoot wants to see that it is not 0
@@ -104,14 +105,16 @@ def make(registry):
     own.text("/app/pd-sidecar", '#!/bin/sh\nexec python3 /opt/stand-in/engine.py sidecar "$@"\n', 0o755)
     registry.image(SIDECAR, [base, interpreter, own], user=USER)
 
+    wheel = registry.layer()
+    if (NIXL / "ready").exists():
+        nixl(wheel)
+    registry.image(LARGE, [base, interpreter, wheel])
     engine = registry.layer()
     rdma(engine)
     engine.file("/opt/stand-in/engine.py", str(HERE / "engine.py"))
+    engine.file("/opt/stand-in/nixl-agent.py", str(TREE / "test/lab/nixl-agent.py"))
     engine.file("/usr/local/bin/vllm", str(HERE / "vllm"))
-    if (NIXL / "ready").exists():
-        engine.file("/opt/stand-in/nixl-agent.py", str(TREE / "test/lab/nixl-agent.py"))
-        nixl(engine)
-    registry.image(ENGINE, [base, interpreter, engine], user=USER)
+    registry.image(ENGINE, [base, interpreter, wheel, engine], user=USER)
 
     initializer = registry.layer()
     initializer.file("/opt/stand-in/initializer", str(HERE / "initializer"))
