@@ -134,3 +134,21 @@ def test_a_link_that_is_down_is_found(pods):
     assert rc == 3
     assert "ip link set net2 up" in one(lines, rail="net2", check="interface")["do"]
     assert all(line["rail"] == "net2" for line in bad(lines)), bad(lines)
+
+
+def moved(pod):
+    """What `kvrail top` says that each rail of the pod has moved since it was attached."""
+    r = json.loads(pod.guest.sh(f"kvrail top --interval 1 --pod {pod.namespace}/{pod.name} -o json"))
+    return {rail["ifname"]: rail for rail in r["rails"]}
+
+
+def test_what_verify_moves_is_counted_as_rdma_and_not_as_tcp(pods):
+    decode = pods[1]
+    before = moved(decode)
+    assert set(before) == {"net1", "net2"} and all(rail["soft"] for rail in before.values())
+    assert verify_both(pods)[0] == 0
+    after = moved(decode)
+    for rail in before:
+        grown = {k: after[rail][k] - before[rail][k] for k in ("rdmaRxBytes", "rdmaTxBytes", "tcpRxBytes")}
+        assert grown["rdmaRxBytes"] >= 4 << 20 > grown["rdmaTxBytes"] > 0, grown  # decode READs 4 MiB of each rail
+        assert grown["tcpRxBytes"] < 1 << 20, grown  # headers, the checks' own conversation
