@@ -138,3 +138,76 @@ def test_a_del_after_its_namespace_died_does_the_same(node, pod):
     node.g.sh("ip netns del pod")
     node.ok("DEL")
     node.assert_clean()
+
+
+# -- in a cluster ----------------------------------------------------------------------------------------------------
+META = {"cniVersion": "1.0.0", "name": "multus-cni-network", "type": "multus", "delegates": [{"cniVersion": "0.4.0", "name": "default", "type": "ptp", "ipam": {
+    "type": "host-local", "subnet": "10.244.9.0/24", "routes": [{"dst": "0.0.0.0/0"}]}}]}
+IN_CLUSTER = {"KVRAIL_TEST_CLUSTER": "1"}
+
+
+def cluster(node, command, check=True):
+    r = node.driver("request", stdin=json.dumps(META), CNI_COMMAND=command, CNI_CONTAINERID="c1", CNI_IFNAME="eth0", CNI_PATH="/usr/lib/cni",
+                    CNI_NETNS="/run/netns/pod", CNI_ARGS="K8S_POD_NAMESPACE=llm;K8S_POD_NAME=prefill;K8S_POD_UID=u1", **IN_CLUSTER)
+    assert not check or r.rc == 0, (r.out, r.err)
+    return r.out
+
+
+def make_pod(node, containers, **annotations):
+    node.g.sh(f"modprobe veth; mkdir -p {STATE}/pods")
+    for n in ("p0", "p1"):
+        node.g.put(f"{STATE}/nads/llm.{n}.json", json.dumps({"name": n, "plugins": [NAD, {"type": "rdma"}, {"type": "tuning", "mtu": 9000}]}).encode())
+    node.g.put(f"{STATE}/pods/llm.prefill.json", json.dumps({"uid": "u1", "containers": containers, "annotations": {
+        "k8s.v1.cni.cncf.io/networks": "p0,p1", **annotations}}).encode())
+
+
+def test_each_container_gets_the_nodes_of_its_own_rdma_device(node, pod):
+    make_pod(node, [{"name": "main", "env": ["UCX_TLS"], "devices": {"test/soft": [VFS[0]]}}, {"name": "side", "devices": {"test/soft": [VFS[1]]}}])
+    cluster(node, "ADD")
+    spec = json.loads(node.g.get(f"{STATE}/cdi/kvrail-c1.json"))
+    a, = json.loads(node.driver("list", **IN_CLUSTER).out)
+    assert [d["name"] for d in spec["devices"]] == VFS
+    paths = []
+    for d, rail in zip(spec["devices"], a["rails"]):
+        nodes = d["containerEdits"]["deviceNodes"]
+        uverbs = [n for n in nodes if "uverbs" in n["path"]]
+        assert len(uverbs) == 1 and "/dev/infiniband/rdma_cm" in [n["path"] for n in nodes]
+        for n in nodes:
+            assert node.g.sh(f"stat -c '%t:%T' {n['path']}") == f"{n['major']:x}:{n['minor']:x}"
+        name = pathlib.Path(uverbs[0]["path"]).name
+        assert node.g.sh(f"cat /sys/class/infiniband_verbs/{name}/ibdev") == rail["rdma"]
+        env = dict(e.split("=", 1) for e in d["containerEdits"]["env"])
+        assert env["UCX_NET_DEVICES"] == f"{rail['rdma']}:1" and env["NCCL_IB_GID_INDEX"] == str(rail["gid"]["index"])
+        assert env["VLLM_NIXL_SIDE_CHANNEL_HOST"].startswith("10.244.9.") and ("UCX_TLS" in env) == (rail["ifname"] == "net2")
+        paths += [uverbs[0]["path"]]
+    assert len(set(paths)) == 2
+    status = json.loads(node.g.get(f"{STATE}/status/llm.prefill"))
+    assert [s["interface"] for s in status] == ["eth0", "net1", "net2"]
+    for s, rail in zip(status[1:], a["rails"]):
+        pci = s["device-info"]["pci"]
+        assert pci["pci-address"] == rail["vf"] and pci["rdma-device"] == rail["rdma"] and pci["pf-pci-address"] == rail["pfPci"]
+        assert s["mtu"] == 9000 and f"{s['ips'][0]}/24" == rail["addresses"][0]
+    cluster(node, "CHECK")
+    cluster(node, "DEL")
+    node.assert_clean()
+    assert node.g.sh(f"ls {STATE}/cdi {STATE}/cni/results") == f"{STATE}/cdi:\n\n{STATE}/cni/results:"
+
+
+def test_soft_roce_meets_what_a_pod_requires_and_is_called_so(node, pod):
+    make_pod(node, [{"name": "main", "devices": {"test/soft": VFS}}], **{"kvrail.io/rdma": "required"})
+    cluster(node, "ADD")
+    a, = json.loads(node.driver("list", **IN_CLUSTER).out)
+    assert sum("is met by soft RoCE" in w for w in a["warnings"]) == 2
+    assert "Warning RailWarning: net1: kvrail.io/rdma: required is met by soft RoCE" in node.g.get(f"{STATE}/events").decode()
+    cluster(node, "DEL")
+    node.assert_clean()
+
+
+def test_the_hook_lifts_the_limit_of_the_container_it_is_told(node):
+    node.g.sh("ulimit -l 64; sleep 60 & echo $! >/tmp/a; sleep 60 & echo $! >/tmp/b")
+    a, b = (int(node.g.get(f"/tmp/{n}")) for n in "ab")
+    state = json.dumps({"ociVersion": "1.2.0", "id": "x", "status": "creating", "pid": a, "bundle": "/run", "annotations": {"pid": str(b)}})
+    node.g.sh(f"echo '{state}' | kvrail-cni memlock")
+    limit = {p: node.g.sh(f"grep 'locked memory' /proc/{p}/limits").split()[3] for p in (a, b)}
+    assert limit == {a: "unlimited", b: "65536"}
+    node.g.sh(f"kill {a} {b}")
