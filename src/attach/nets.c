@@ -87,6 +87,10 @@ static int judge(struct gather *g, struct net *net)
 	if (!net->resource)
 		net->resource = net->rail.resource;
 	net->rail.resource = net->resource;
+	/* a resource's devices are given by the kubelet; where there is none, a pod that names one would take any of the node's */
+	if (!net->resource && net->item && net->item->device_id)
+		return err_set(g->e, -EPERM, "deviceID: the network has no annotation " NAD_RESOURCE_NAME ": a pod chooses among the devices that it was "
+			       "given, not among the node's");
 	if (!net->device_id)
 		net->device_id = net->rail.device_id;
 	if (!net->resource && !net->device_id)

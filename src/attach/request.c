@@ -53,6 +53,7 @@ int cni_fail_errno(struct cni_failure *f, int r)
 		f->code = CNI_TRY_AGAIN;
 		break;
 	case -EINVAL:
+	case -EPERM:
 	case -ERANGE:
 	case -E2BIG:
 	case -ENOTSUP:

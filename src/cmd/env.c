@@ -25,7 +25,7 @@ static int make(struct cmd_run *run, const struct pod *pod, struct env_var **ret
 {
 	const struct options *o = run->options;
 	struct env_rail *rails = arena_alloc(run->arena, pod->n_rails * sizeof(*rails));
-	struct env_pod env = { .rails = rails, .n_rails = pod->n_rails, .pod_ip = o->pod_ip, .gpu = o->gpu };
+	struct env_pod env = { .rails = rails, .n_rails = pod->n_rails, .pod_ip = o->pod_ip ? o->pod_ip : pod->ip, .gpu = o->gpu };
 
 	for (size_t i = 0; i < pod->n_rails; i++) {
 		const struct pod_rail *r = &pod->rails[i];

@@ -48,7 +48,8 @@ static struct names all_names(struct arena *a, yyjson_val *attachments)
 	yyjson_arr_foreach(attachments, i, max, at) {
 		const char *full = full_name(a, at);
 
-		if (known(&names, full))
+		/* in a cluster every pod is attached, most of them to the default network alone */
+		if (!yyjson_arr_size(yyjson_obj_get(at, "rails")) || known(&names, full))
 			continue;
 		*(const char **)arena_push(a, &names.full, &names.n, sizeof(char *)) = full;
 		*(const char **)arena_push(a, &names.bare, &names.n_bare, sizeof(char *)) = strchr(full, '/') + 1;
@@ -119,6 +120,21 @@ static void read_rail(struct arena *a, yyjson_val *v, struct pod_rail *r)
 			*(const char **)arena_push(a, &r->addresses, &r->n_addresses, sizeof(char *)) = yyjson_get_str(address);
 }
 
+/* The pod's address on its default network, NULL where kvrail knows of none. */
+static const char *default_address(struct arena *a, yyjson_val *attachment)
+{
+	yyjson_val *d;
+	size_t i, max;
+
+	yyjson_arr_foreach(yyjson_obj_get(attachment, "delegates"), i, max, d) {
+		const char *address = yyjson_get_str(yyjson_arr_get_first(yyjson_obj_get(d, "addresses")));
+
+		if (address && doc_bool(d, "master", false))
+			return arena_strndup(a, address, strcspn(address, "/"));
+	}
+	return NULL;
+}
+
 int pod_from_status(struct arena *a, yyjson_val *status, const char *name, struct pod *ret, struct err *e)
 {
 	yyjson_val *attachments = yyjson_obj_get(status, "attachments"), *at, *rail;
@@ -136,6 +152,7 @@ int pod_from_status(struct arena *a, yyjson_val *status, const char *name, struc
 		pod.ns = pod_str(at, "namespace");
 		pod.name = bare_name(at);
 		pod.netns = doc_str(at, "netns");
+		pod.ip = pod.ip ? pod.ip : default_address(a, at);
 		yyjson_arr_foreach(yyjson_obj_get(at, "rails"), j, max_rails, rail)
 			if (doc_str(rail, "ifname"))
 				read_rail(a, rail, arena_push(a, &pod.rails, &pod.n_rails, sizeof(*pod.rails)));

@@ -18,6 +18,7 @@ struct pod {
 	const char *ns, *name, *netns;
 	struct pod_rail *rails; /* of all its attachments */
 	size_t n_rails;
+	const char *ip; /* of its default network, where kvrail had that made; else NULL */
 };
 
 /*

@@ -108,6 +108,19 @@ def test_env_of_a_pod_with_two_attachments_has_all_rails(agent):
     assert "mlx5_2:1,mlx5_3:1" in r.stdout
 
 
+def test_side_channels_use_the_pods_address_on_its_default_network(agent):
+    a = {**attachment("llm-test", "prefill-0", rail("net1", "mlx5_3", "10.0.132.1/24", 3)),
+         "delegates": [{"network": "cbr0", "ifname": "eth0", "master": True, "addresses": ["10.244.0.7/24"]}]}
+    plain = {**attachment("kube-system", "coredns"), "delegates": a["delegates"]}
+    start = agent(plain, a)
+    env = {v["name"]: v["value"] for v in json.loads(start.kvrail("env", "prefill-0", "-o", "json").stdout)["environment"]}
+    assert env["VLLM_NIXL_SIDE_CHANNEL_HOST"] == "10.244.0.7"
+    env = {v["name"]: v["value"] for v in json.loads(start.kvrail("env", "prefill-0", "--pod-ip", "10.9.9.9", "-o", "json").stdout)["environment"]}
+    assert env["VLLM_NIXL_SIDE_CHANNEL_HOST"] == "10.9.9.9"
+    r = start.kvrail("env", "coredns")
+    assert r.returncode == 1 and "no pod coredns with rails on this node; there are: llm-test/prefill-0" in r.stderr
+
+
 def test_misspelt_pod_is_told_the_nearest(agent):
     r = agent(attachment("llm-test", "prefill-0", TWO[0])).kvrail("env", "prefil-0")
     assert r.returncode == 1 and "did you mean prefill-0?" in r.stderr

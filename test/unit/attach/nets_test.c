@@ -26,12 +26,12 @@ struct fixture {
 static int network(void *arg, struct arena *a, const char *ns, const char *name, struct api_nad **ret, struct err *e)
 {
 	struct api_nad *nad = arena_alloc(a, sizeof(*nad));
-	bool ours = !strcmp(ns, "rails");
+	bool ours = !strcmp(ns, "rails"), bare = !strcmp(name, "bare"); /* "bare": without a resource */
 
 	if (!strcmp(ns, "none"))
 		return err_set(e, -ENOENT, "there is no network %s/%s", ns, name);
 	nad->object.meta = arena_alloc(a, sizeof(*nad->object.meta));
-	nad->object.meta->n_annotations = ours;
+	nad->object.meta->n_annotations = ours && !bare;
 	nad->object.meta->annotations = arena_alloc(a, sizeof(struct pair));
 	nad->object.meta->annotations[0] = (struct pair){ NAD_RESOURCE_NAME, "openshift.io/p2rdma" };
 	nad->spec = arena_alloc(a, sizeof(*nad->spec));
@@ -164,6 +164,10 @@ static void what_cannot_be_is_told(void **state)
 	assert_string_equal(f->e.msg, "network none/x: there is no network none/x");
 	assert_int_equal(run(f, "a,b@net1", NULL), -EINVAL);
 	assert_int_equal(run(f, "a,", NULL), -EINVAL);
+	assert_int_equal(run(f, "bare", NULL), -EINVAL);
+	assert_non_null(strstr(f->e.msg, "says which VFs it takes"));
+	assert_int_equal(run(f, "[{\"name\":\"bare\",\"deviceID\":\"0000:5c:00.2\"}]", NULL), -EPERM);
+	assert_non_null(strstr(f->e.msg, "network rails/bare: deviceID: "));
 	assert_int_equal(run(f, "[{\"name\":\"a\",\"ips\":[\"10.0.0.1\",\"10.0.0.2\"]}]", NULL), -EINVAL);
 	assert_int_equal(meta(f, "{" META "}"), CNI_INVALID_CONFIG);
 	assert_int_equal(meta(f, "{" META ",\"clusterNetwork\":7}"), CNI_INVALID_CONFIG);
