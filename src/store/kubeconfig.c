@@ -212,7 +212,7 @@ static const char *given(const char *s)
 
 static int use_cluster(const struct parts *p, const char *name, struct kubeconfig *k, struct err *e)
 {
-	const char *file, *place;
+	const char *file = "", *place;
 	const struct cluster *c = find(p, CLUSTERS, name, &file);
 	yyjson_mut_doc *doc = doc_new(p->arena);
 	yyjson_mut_val *info = yyjson_mut_obj(doc);
@@ -256,7 +256,7 @@ static const struct kubeconfig_exec *exec_of(struct arena *a, const char *file, 
 
 static int use_user(const struct parts *p, const char *name, struct kubeconfig *k, struct err *e)
 {
-	const char *file, *place;
+	const char *file = "", *place;
 	const struct user *u;
 	int r;
 
