@@ -405,7 +405,7 @@ int annotation_check(const struct annotation_item *items, size_t n, struct err *
 		unsigned char raw[8];
 
 		if (!*item->name)
-			return err_set(e, -EINVAL, "%s: the name of a NetworkAttachmentDefinition is missing", item->where);
+			return err_set(e, -EINVAL, "%s: name is missing: it says which NetworkAttachmentDefinition is meant", item->where);
 		if (item->interface && !parse_is_ifname(item->interface))
 			return err_set(e, -EINVAL, "%s: Linux takes no interface name \"%s\": 1 to 15 bytes, no \"/\", \":\" or space",
 				       item->where, item->interface);

@@ -237,7 +237,7 @@ def test_mistakes_of_a_runtime_reach_it_as_cni_errors(node):  # noqa: F811
 @pytest.mark.parametrize("networks,says", [
     ('[{"name":"a"', "networks:1:13"),
     ('[{"name":"a","interface":5}]', "[0].interface must be a string"),
-    ('[{"nam":"a"}]', "[0].name is missing"),
+    ('[{"nam":"a"}]', "[0]: name is missing"),
     ("a,,b", "network 2 (character 3)"),
     ("a,b/c/d", "network 2 (character 3)"),
     ("a@waytoolonginterface", '"waytoolonginterface": 1 to 15 bytes'),
