@@ -152,6 +152,11 @@ static void *work(void *arg)
 		nodestate_reconcile(cl);
 		pod_write_late(cl);
 	}
+	pthread_mutex_lock(&cl->lock);
+	must_save = cl->unsaved_ns;
+	pthread_mutex_unlock(&cl->lock);
+	if (must_save)
+		save(cl);
 	return NULL;
 }
 

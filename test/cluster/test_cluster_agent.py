@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent of one node against a real API server: what it watches, writes and serves, with and without the server."""
+import base64
 import json
 import os
+import pathlib
 import signal
 import time
 
 import pytest
 
 import agenthost
+import control
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces and netdevs")
 
@@ -317,3 +320,41 @@ def test_an_agent_killed_at_any_step_of_a_pods_network_leaves_nothing_and_gives_
         host.start("--keep-cni-conf").wait_ready()
         host.wait_for(lambda: not os.listdir(host.state / "spool") and not os.listdir(host.state / "attach"), f"the end of what {step} cut short")
         nothing_is_left(host, system, namespace)
+
+
+def test_missing_crds_are_named_with_the_command_that_installs_them(tmp_path, boot_plane):
+    plane = boot_plane()
+    plane.namespace("kvrail-system")
+    with agenthost.AgentHost(tmp_path, plane, "nocrd", {}) as host:
+        host.start()
+        host.wait_for(lambda: host.socket.exists(), "the socket")
+        text = host.wait_for(lambda: (r := host.readyz()[1]) and "CRD is missing" in r and r, "the reason")
+        assert "sriovnetworknodestates" in text and "kubectl apply -k deploy/" in text
+        assert any("CRD is missing" in p for p in host.status()["problems"])
+        plane.install_crds()
+        host.wait_ready()
+
+
+@pytest.mark.parametrize("what, words", [("token", "token is not accepted"), ("authority", "another cluster"), ("server", "does not answer")])
+def test_a_kubeconfig_that_does_not_fit_is_named_with_its_context(host, tmp_path, what, words):
+    config = json.loads(pathlib.Path(host.kubeconfig).read_text())
+    cluster = config["clusters"][0]["cluster"]
+    if what == "token":
+        config["users"][0]["user"]["token"] = "expired"
+    elif what == "authority":
+        other = control.Authority(tmp_path / "other")
+        cluster["certificate-authority-data"] = base64.b64encode(other.certificate.read_bytes()).decode()
+    else:
+        cluster["server"] = "https://127.0.0.1:1"
+    host.kubeconfig = tmp_path / "bad.kubeconfig"
+    host.kubeconfig.write_text(json.dumps(config))
+    host.start()
+    host.wait_for(lambda: host.socket.exists(), "the socket")
+    text = host.wait_for(lambda: (r := host.readyz()[1]) and words in r and r, "the reason")
+    assert "bad.kubeconfig" in text and "context test" in text, text
+
+
+def test_a_kubeconfig_that_is_not_there_ends_the_agent_with_its_name(host, tmp_path):
+    host.kubeconfig = tmp_path / "nowhere"
+    host.start()
+    assert host.process.wait(20) == 1 and "nowhere" in host.log.read_text().splitlines()[-1]
