@@ -8,6 +8,7 @@
 #define RESOURCES_MAX ANNOTATION_ITEMS_MAX
 #define CONTAINERS_MAX 256
 #define COUNT_MAX 1000000
+#define MULTUS_NAMESPACE "kube-system" /* Multus' default of multusNamespace */
 
 /* A resource and how many of its devices the pod's networks take. */
 struct need {
@@ -194,7 +195,7 @@ static int select_node(struct admission *ad, yyjson_val *spec, yyjson_mut_val *s
 	return 0;
 }
 
-static int one_network(struct admission *ad, yyjson_val *spec, yyjson_mut_val *selector, const char *ns, const char *name,
+static int one_network(struct admission *ad, yyjson_val *spec, yyjson_mut_val *selector, const char *ns, const char *name, bool must,
 		       struct needs *needs, struct err *e)
 {
 	const char *names = NULL, *full = arena_printf(ad->a, "%s/%s", ns, name);
@@ -202,6 +203,10 @@ static int one_network(struct admission *ad, yyjson_val *spec, yyjson_mut_val *s
 	struct err why = { 0 };
 	int r = ad->o->nad(ad->o->arg, ad->a, ns, name, &nad, &names, &why);
 
+	if (r == -ENOENT && !must) {
+		admit_warn(ad, "there is no NetworkAttachmentDefinition %s for the pod's default network", full);
+		return 0;
+	}
 	if (r == -ENOENT)
 		return err_set(e, -EINVAL, "network %s: there is no NetworkAttachmentDefinition %s in namespace %s%s%s", full, name, ns,
 			       names ? "; there are " : " and no other", names ? names : "");
@@ -212,9 +217,11 @@ static int one_network(struct admission *ad, yyjson_val *spec, yyjson_mut_val *s
 	return nad.node_selector ? select_node(ad, spec, selector, nad.node_selector, full, e) : 0;
 }
 
-static int annotation(struct admission *ad, yyjson_val *spec, yyjson_val *annotations, const char *key, yyjson_mut_val *selector,
-		      struct needs *needs, struct err *e)
+/* @dflt: the namespace of a network that is given without one. */
+static int annotation(struct admission *ad, yyjson_val *spec, yyjson_val *annotations, const char *key, const char *dflt,
+		      yyjson_mut_val *selector, struct needs *needs, struct err *e)
 {
+	bool must = !strcmp(key, ANNOTATION_NETWORKS); /* where the others are looked for depends on the node's configuration */
 	const char *text = doc_str(annotations, key);
 	struct annotation_item *items;
 	size_t n;
@@ -224,13 +231,13 @@ static int annotation(struct admission *ad, yyjson_val *spec, yyjson_val *annota
 		return 0;
 	if (strlen(text) > ANNOTATION_SIZE_MAX)
 		return err_set(e, -EINVAL, "annotation %s: longer than %u bytes", key, ANNOTATION_SIZE_MAX);
-	r = annotation_parse(ad->a, text, strlen(text), ad->ns, &items, &n, e);
+	r = annotation_parse(ad->a, text, strlen(text), dflt, &items, &n, e);
 	if (r < 0)
 		return err_wrap(e, -EINVAL, "annotation %s", key);
 	for (size_t i = 0; i < n; i++) {
-		const char *ns = items[i].namespace && *items[i].namespace ? items[i].namespace : ad->ns;
+		const char *ns = items[i].namespace && *items[i].namespace ? items[i].namespace : dflt;
 
-		r = one_network(ad, spec, selector, ns, items[i].name ? items[i].name : "", needs, e);
+		r = one_network(ad, spec, selector, ns, items[i].name ? items[i].name : "", must, needs, e);
 		if (r < 0)
 			return r;
 	}
@@ -259,9 +266,9 @@ int admit_pod(struct admission *ad, struct err *e)
 	}
 	selector = yyjson_is_obj(old_selector) ? yyjson_val_mut_copy(ad->doc, old_selector) : yyjson_mut_obj(ad->doc);
 	before = yyjson_mut_obj_size(selector);
-	r = annotation(ad, spec, annotations, ANNOTATION_NETWORKS, selector, &needs, e);
+	r = annotation(ad, spec, annotations, ANNOTATION_NETWORKS, ad->ns, selector, &needs, e);
 	if (r == 0)
-		r = annotation(ad, spec, annotations, ANNOTATION_DEFAULT_NETWORK, selector, &needs, e);
+		r = annotation(ad, spec, annotations, ANNOTATION_DEFAULT_NETWORK, MULTUS_NAMESPACE, selector, &needs, e);
 	if (r < 0)
 		return r;
 	patch(ad, spec, &needs);

@@ -9,6 +9,7 @@
 
 #define LEASE "kvrail-controller"
 #define METRICS_CONNECTIONS 32
+#define STOP_S 5
 #define METRICS_BODY 4096
 
 static void set_leading(struct controller *c, bool leading)
@@ -85,6 +86,19 @@ static void *start(void *arg)
 	return NULL;
 }
 
+/* A request that hangs is not waited for: whatever it leaves half done, the next start does. */
+static void join(pthread_t thread)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += STOP_S;
+	if (pthread_timedjoin_np(thread, NULL, &until) == 0)
+		return;
+	log_warn("the API server does not answer: not waiting for it any longer");
+	_exit(0);
+}
+
 static void wait_for_signal(const sigset_t *set)
 {
 	int sig;
@@ -125,7 +139,7 @@ int controller_run(const struct controller_options *o, struct err *e)
 		c->stop = true;
 		pthread_cond_broadcast(&c->changed);
 		pthread_mutex_unlock(&c->lock);
-		pthread_join(thread, NULL);
+		join(thread);
 		c->election = election_stop(c->election);
 	}
 	httpd_stop(plain);

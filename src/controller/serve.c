@@ -20,14 +20,17 @@ static void counter(struct strbuf *b, const char *name, const char *help, uint64
 
 static void add_requests(struct controller *c, struct strbuf *b)
 {
+	static const char *const outcomes[] = { "ok", "failed", "retried" };
 	const struct kube_count *counts;
 	size_t n = kube_counts(c->kube, &counts);
 
 	metrics_family(b, "kvrail_api_requests_total", METRICS_COUNTER, "Requests to the API server by verb and outcome.");
 	for (size_t i = 0; i < n; i++) {
-		metrics_add(b, "kvrail_api_requests_total", (double)counts[i].ok, "verb", counts[i].verb, "outcome", "ok", NULL);
-		metrics_add(b, "kvrail_api_requests_total", (double)counts[i].failed, "verb", counts[i].verb, "outcome", "failed", NULL);
-		metrics_add(b, "kvrail_api_requests_total", (double)counts[i].retried, "verb", counts[i].verb, "outcome", "retried", NULL);
+		const uint64_t *const numbers[] = { &counts[i].ok, &counts[i].failed, &counts[i].retried };
+
+		for (size_t k = 0; k < ARRAY_SIZE(numbers); k++) /* other threads count meanwhile */
+			metrics_add(b, "kvrail_api_requests_total", (double)__atomic_load_n(numbers[k], __ATOMIC_RELAXED), "verb",
+				    counts[i].verb, "outcome", outcomes[k], NULL);
 	}
 }
 

@@ -378,11 +378,10 @@ int webhook_care(struct webhook *w, struct controller *c, struct err *e)
 		return r == -EEXIST || r == -ESTALE || r == 0 ? 1 : err_wrap(e, r, "the Secret %s/" SECRET, w->options->home);
 	}
 	bundle = base64_encode(a, is.bundle, strlen(is.bundle));
-	r = write_bundle(w, c, a, MUTATING, bundle, e);
-	if (r >= 0)
-		other = write_bundle(w, c, a, VALIDATING, bundle, e);
+	other = write_bundle(w, c, a, VALIDATING, bundle, e);
+	r = write_bundle(w, c, a, MUTATING, bundle, other < 0 ? NULL : e);
 	if (r < 0 || other < 0)
-		return r < 0 ? r : other;
+		return other < 0 ? other : r;
 	if (r + other)
 		return 1;
 	if (w->trusted != write_hash(is.bundle)) {

@@ -105,6 +105,11 @@ static void networks_are_counted_by_resource(void **state)
 	ask(&t, ADMIT_PODS, "llm", "CREATE", "{\"kind\":\"Pod\",\"metadata\":{\"annotations\":{\"v1.multus-cni.io/default-network\":\"p0\"}},"
 					     "\"spec\":{\"containers\":[{}]}}");
 	assert_non_null(strstr(text(&t), "openshift.io/p0rdma"));
+	/* as in Multus it is of another namespace, and one that is not there is not for us to refuse */
+	ask(&t, ADMIT_PODS, "llm", "CREATE", "{\"kind\":\"Pod\",\"metadata\":{\"annotations\":{\"v1.multus-cni.io/default-network\":\"mine\"}},"
+					     "\"spec\":{\"containers\":[{}]}}");
+	assert_int_equal(t.verdict, ADMIT_UNCHANGED);
+	assert_non_null(strstr(yyjson_get_str(yyjson_arr_get_first(yyjson_obj_get(t.response, "warnings"))), "kube-system/mine"));
 	arena_free(t.a);
 }
 

@@ -248,6 +248,27 @@ static void policy_that_cannot_be_read_is_invalid_and_harms_no_other(void **stat
 	expect_ready(&t, "RailPolicy", "rails", "False", "NodesPending", "n1");
 }
 
+static void node_of_two_pools_keeps_what_it_has(void **state)
+{
+#define POOL(name) "{\"apiVersion\":\"sriovnetwork.openshift.io/v1\",\"kind\":\"SriovNetworkPoolConfig\",\"metadata\":{\"name\":\"" name "\",\"namespace\":\"" NS "\"}," \
+		   "\"spec\":{\"rdmaMode\":\"exclusive\",\"nodeSelector\":{\"matchLabels\":{\"rdma\":\"yes\"}}}}"
+	_cleanup_test_ struct test t;
+
+	setup(&t);
+	add_node(&t, "n1", "{\"rdma\":\"yes\"}");
+	add_policy(&t, "rails", P0);
+	add_state(&t, "n1", "{\"interfaces\":[]}", "Succeeded", 0);
+	add(&t, WORLD_POOLS, POOL("a"));
+	add(&t, WORLD_POOLS, POOL("b"));
+	run(&t);
+	assert_null(written(&t, "SriovNetworkNodeState", "n1", NULL));
+	expect_ready(&t, "RailNode", "n1", "False", "TwoPools", "a and b");
+	expect_ready(&t, "RailPolicy", "rails", "False", "NodesFailed", "node n1: two pools");
+	t.w.n_pools = 1;
+	run(&t);
+	assert_non_null(strstr(written(&t, "SriovNetworkNodeState", "n1", NULL)->json, "\"system\":{\"rdmaMode\":\"exclusive\"}"));
+}
+
 static void policy_that_a_stronger_one_replaces_says_so(void **state)
 {
 	_cleanup_test_ struct test t;
@@ -460,6 +481,7 @@ int main(void)
 		cmocka_unit_test(failure_of_an_agent_is_told_in_its_words),
 		cmocka_unit_test(policy_that_matches_nothing_says_what_excludes_what),
 		cmocka_unit_test(policy_that_cannot_be_read_is_invalid_and_harms_no_other),
+		cmocka_unit_test(node_of_two_pools_keeps_what_it_has),
 		cmocka_unit_test(policy_that_a_stronger_one_replaces_says_so),
 		cmocka_unit_test(state_of_a_gone_node_is_kept_for_a_while),
 		cmocka_unit_test(another_writer_is_told_and_not_fought),
