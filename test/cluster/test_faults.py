@@ -3,14 +3,18 @@
 import json
 import os
 import pathlib
+import random
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from faults import Fault, FaultServer, Upstream, kubeconfig  # noqa: E402
+import agenthost  # noqa: E402
+import ipam  # noqa: E402
 from kubedriver import DRIVER, Held, environment, run  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not os.access(DRIVER, os.X_OK), reason=f"{DRIVER} is not built: run 'make asan'")
@@ -144,3 +148,93 @@ def test_the_controller_converges_and_then_rests(boot_plane, tmp_path):
 
             plane.wait_for(rests, "the controller to write no more", timeout=60)
             print(f"{len(proxy.requests)} requests, {faults} of them failed")
+
+
+def test_addresses_are_given_once_and_all_go_back(control_plane, namespace, proxy, config):
+    """An ADD or DEL that fails is made again, as the kubelet does it."""
+    if not os.access(ipam.BUILD / "test/system/ipam_driver", os.X_OK):
+        pytest.skip("ipam_driver is not built")
+    conf = ipam.ipam("10.44.0.0/26")
+    proxy.fault_at_random(0.2, 11, [k for k in ALL if k not in (dict(status=409), dict(hang=0.5))] + [dict(status=409, body=json.dumps(
+        {"kind": "Status", "reason": "Conflict", "message": "the object has been modified", "code": 409}))])
+    given, problems = {}, []
+
+    def work(node, number):
+        def insist(what):
+            for _ in range(30):
+                try:
+                    return what()
+                except ipam.Refused as e:
+                    last = e
+            raise AssertionError(f"no end: {last}")
+
+        try:
+            for i in range(6):
+                container, pod = f"c{number}-{i}", f"{namespace}/p{number}-{i}"
+                given[container] = insist(lambda: node.add(container, pod, conf))[0]
+                if i % 2:
+                    insist(lambda: node.delete(container))
+                    del given[container]
+        except Exception as e:  # noqa: BLE001
+            problems.append(e)
+
+    nodes = [ipam.Node(config, f"node{n}", namespace, "overlap=on") for n in range(2)]
+    try:
+        for n in nodes:
+            n.wait_ready()
+        threads = [threading.Thread(target=work, args=(nodes[i % 2], i)) for i in range(6)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join(240)
+        assert not problems and not any(t.is_alive() for t in threads), problems
+        held = ipam.entries(control_plane, namespace)
+        assert len(set(given.values())) == len(given) == 18
+        assert sorted(e["id"] for e in held.values()) == sorted(given)
+        proxy.share = 0
+        for i, n in enumerate(nodes):
+            for container in [c for c in given if int(c[1:].split("-")[0]) % 2 == i]:
+                n.delete(container)
+        assert not ipam.entries(control_plane, namespace)
+    finally:
+        for n in nodes:
+            n.close()
+    print(f"{len(proxy.requests)} requests, {len([r for r in proxy.requests if r.status not in (200, 201)])} of them failed")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces and netdevs")
+def test_pods_come_and_go_on_a_node(control_plane, namespace, proxy, tmp_path):
+    """The agent: an ADD that fails is made again in a new sandbox, as the kubelet does it, and nothing is left behind."""
+    import test_cluster_agent as t
+    control_plane.namespace("kvrail-system")
+    t.rails(control_plane, namespace)
+    config = kubeconfig(tmp_path, proxy.url, user={"token": control_plane.tokens["admin"]})
+    host_dir = tmp_path / "host"
+    host_dir.mkdir()
+    name = f"n{random.randrange(10**6)}"
+    with agenthost.AgentHost(host_dir, control_plane, name, {"rail0": ["d0", "d1"], "rail1": ["d2", "d3"]}, kubeconfig=config) as host:
+        host.relay.stop()
+        host.relay = agenthost.Relay(host.netns, proxy.http.server_address[1])
+        host.relay.start()
+        proxy.fault_at_random(0.2, 5, [k for k in ALL if "hang" not in k])
+        host.start().wait_ready(60)
+        tries = 0
+        for i in range(4):
+            pod = f"p{i}"
+            host.pod(namespace, pod, t.NETWORKS, t.DEVICES)
+            for attempt in range(10):
+                tries += 1
+                r = host.cni("ADD", namespace, pod, container=f"{pod}-{attempt}")
+                if r.returncode == 0:
+                    break
+                host.delete(namespace, pod, container=f"{pod}-{attempt}")
+            assert r.returncode == 0, r.stdout
+            assert {"net1", "ib0"} <= set(host.links(pod))
+            assert t.held(control_plane, namespace) == [f"{namespace}/{pod}"]
+            host.delete(namespace, pod, container=f"{pod}-{attempt}")
+            assert {"d0", "d1", "d2", "d3"} <= host.host_links()
+        proxy.share = 0
+        control_plane.wait_for(lambda: not t.held(control_plane, namespace), "addresses to go back", timeout=60)
+        host.wait_for(lambda: not os.listdir(host.state / "attach") and not os.listdir(host.state / "spool"), "all detachments to be done", 60)
+        host.sync("Succeeded", timeout=60)
+        print(f"{tries} ADDs for 4 pods, {len([r for r in proxy.requests if r.status not in (200, 201)])} of {len(proxy.requests)} requests failed")
