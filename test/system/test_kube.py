@@ -6,6 +6,7 @@ import os
 import pathlib
 import socket
 import ssl
+import subprocess
 import sys
 import threading
 import time
@@ -14,7 +15,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from faults import Fake, Fault, FaultServer, kubeconfig, make_ca, make_cert, status  # noqa: E402
-from kubedriver import Held, run  # noqa: E402
+from kubedriver import DRIVER, Held, environment, run  # noqa: E402
 
 CMS = "/api/v1/namespaces/default/configmaps"
 REF = "/v1/configmaps/default"
@@ -118,6 +119,17 @@ def test_a_list_that_breaks_off_brings_each_object_once(server, config):
     lines = run(config, "list", REF).text.splitlines()
     assert len(lines) == 1201 and len(set(lines)) == 1201
     assert lines[-1] == f"version {server.backend.version}"
+
+
+def test_a_list_larger_than_memory_would_like_is_never_held_whole(server, config):
+    for i in range(2000):
+        server.backend.put(CMS, f"o{i:04}", {"data": {"x": "y" * 20000}})
+    script = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True, stderr=subprocess.DEVNULL)\n" \
+             "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    r = subprocess.run([sys.executable, "-c", script, DRIVER, "list", REF], env=environment(config, ASAN_OPTIONS="quarantine_size_mb=1"),
+                       capture_output=True, text=True, timeout=60)
+    assert r.returncode == 0, r.stderr
+    assert int(r.stdout) < 36_000, f"{r.stdout} KiB for a list of 40,000"
 
 
 # informers
@@ -333,7 +345,13 @@ def test_a_client_certificate_is_shown_and_http2_is_offered(pki, tmp_path):
     threading.Thread(target=serve, daemon=True).start()
     url = f"https://127.0.0.1:{listener.getsockname()[1]}"
     data = {"client-certificate-data": base64.b64encode(crt.read_bytes()).decode(), "client-key-data": base64.b64encode(key.read_bytes()).decode()}
-    for user in ({"client-certificate": "jane.crt", "client-key": str(key)}, data):
+    login = tmp_path / "login"
+    login.write_text("#!/bin/sh\ncat %s\n" % (tmp_path / "credential"))
+    login.chmod(0o755)
+    (tmp_path / "credential").write_text(json.dumps({"kind": "ExecCredential", "status": {
+        "clientCertificateData": crt.read_text(), "clientKeyData": key.read_text()}}))
+    program = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": str(login)}}
+    for user in ({"client-certificate": "jane.crt", "client-key": str(key)}, data, program):
         seen.clear()
         run(kubeconfig(tmp_path, url, cluster={"certificate-authority": "ca.crt"}, user=user), "raw", "GET", "/version", timeout_ms=1500)
         assert set(seen) == {("jane", "h2")}
