@@ -251,12 +251,11 @@ static bool is_known(struct attach_engine *en, const struct request *rq)
 
 static int run_del(struct attach_engine *en, struct arena *a, const struct request *rq, struct cni_failure *f)
 {
-	bool unknown = en->host.cluster && meta_is(rq) && !is_known(en, rq);
-	int r = del_run(en, rq->container, rq->ifname, rq->caller, &f->e);
+	int r;
 
-	if (r == 0 && unknown)
+	if (en->host.cluster && meta_is(rq) && !is_known(en, rq))
 		return meta_del_unknown(en, a, rq, f);
-
+	r = del_run(en, rq->container, rq->ifname, rq->caller, &f->e);
 	if (r == -EAGAIN) { /* the runtime can do nothing about it; the journal keeps it and it is tried again */
 		log_warn("DEL %s %s: %s", rq->container, rq->ifname, f->e.msg);
 		return 0;

@@ -76,7 +76,7 @@ static int del_scratch(struct attach_engine *en, struct arena *a, const struct r
 			annotation_runtime_conf(doc, &item, runtime);
 		rec.runtime = doc_mut_to_json(a, runtime, false);
 		r = meta_delegate(en, a, &at, &rec, rq->netns, rq->caller, &d, &f.e);
-		/* a VF that the Go plugins moved comes back with the namespace's end; its address is given back below */
+		/* a VF that the Go plugins moved comes back with the namespace's end; its address was given back already */
 		if (r == 0 && rail_is_type(netconf_type(&d.conf, 0)))
 			continue;
 		if (r < 0 || delegate_del(a, &d, &f))
@@ -119,6 +119,18 @@ static int del_default(struct attach_engine *en, struct arena *a, const struct r
 	return 0;
 }
 
+/* All that the container holds. With the API server away the pool's entry stays until its reconciliation sees that the pod is gone. */
+static int release_all(struct attach_engine *en, const struct request *rq, struct cni_failure *f)
+{
+	int r = ipam_release(en->host.ipam, rq->container, NULL, 0, &f->e);
+
+	if (r == -EHOSTUNREACH) {
+		log_warn("DEL %s, of which no attachment is known: addresses: %s", rq->container, f->e.msg);
+		return 0;
+	}
+	return r < 0 ? cni_fail_errno(f, r) : 0;
+}
+
 int meta_del_unknown(struct attach_engine *en, struct arena *a, const struct request *rq, struct cni_failure *f)
 {
 	_cleanup_strbuf_ struct strbuf failures = STRBUF_INIT;
@@ -128,6 +140,8 @@ int meta_del_unknown(struct attach_engine *en, struct arena *a, const struct req
 	size_t n;
 	int r = meta_parse(a, rq->conf, en->host.cluster, &mc, f);
 
+	if (r == 0)
+		r = release_all(en, rq, f);
 	if (r)
 		return r;
 	dirs = plugin_dirs(a, &mc, rq->path);
@@ -213,6 +227,10 @@ static int one_status(struct arena *a, struct attach_engine *en, const struct ne
 
 int meta_status(struct attach_engine *en, struct arena *a, const struct request *rq, struct cni_failure *f)
 {
+	const char *ready = doc_str(rq->conf, "readinessindicatorfile");
+
+	if (ready && *ready && access(ready, F_OK) < 0)
+		return cni_fail(f, CNI_UNAVAILABLE, NULL, "readinessindicatorfile %s is not there: the default network is not up", ready);
 	return each_default(en, a, rq, one_status, f);
 }
 

@@ -370,6 +370,11 @@ def test_a_pod_that_go_multus_started_is_torn_down_by_its_notes(node):
     scratch = [{"Conf": {}, "Name": "cbr0", "Bytes": b64(conf)}, {"Name": "llm/side", "ifnameRequest": "extra0", "Bytes": b64(extra), "ipRequest": None}]
     (node.state / "cni/old1").write_text(json.dumps(scratch))
     assert set(links(node.pod)) == {"lo", "eth0", "extra0"}
+    # and an address of its rail, from the pools that both use
+    ipam = {"CNI_COMMAND": "ADD", "CNI_CONTAINERID": "old1", "CNI_IFNAME": "net1", "CNI_PATH": PLUGINS, "CNI_NETNS": f"/run/netns/{node.pod}",
+            "CNI_KVRAIL_PLUGIN": "whereabouts", "CNI_ARGS": "K8S_POD_NAMESPACE=llm;K8S_POD_NAME=old"}
+    node.driver("request", stdin=json.dumps({"cniVersion": "1.0.0", "name": "rail", "type": "sriov", "ipam": IPAM}), env=ipam)
+    assert len(node.leases()) == 1
     node.cni("DEL", container="old1")
     assert set(links(node.pod)) == {"lo"} and not (node.state / "cni/old1").exists()
     assert [n for n in node.files("host-local", "side") if n[0].isdigit()] == []
@@ -451,6 +456,8 @@ def test_status_tells_what_is_missing(node):
     node.put_default()
     r = node.cni("STATUS", check=False).json
     assert r["code"] == 51 and "soon" in r["msg"]
+    r = node.cni("STATUS", {**node.conf, "readinessindicatorfile": f"{node.state}/up"}, check=False).json
+    assert r["code"] == 50 and "readinessindicatorfile" in r["msg"]
 
 
 def test_gc_takes_what_the_runtime_does_not_know_and_passes_the_list_on(node):
