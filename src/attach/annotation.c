@@ -178,9 +178,8 @@ static int take_ips(struct element *el)
 	while (r == 0 && (v = yyjson_arr_iter_next(&it))) {
 		const char *s = yyjson_is_null(v) ? "" : yyjson_get_str(v);
 
-		if (!s || !hwaddr_is_ip(s))
-			return err_set(el->e, -EINVAL, "%s.ips[%zu]: \"%s\" is neither an IP address nor address/prefix", item->where,
-				       item->n_ips, s ? s : "");
+		if (!s)
+			return err_set(el->e, -EINVAL, "%s.ips[%zu] must be a string", item->where, item->n_ips);
 		*(const char **)arena_push(el->a, &item->ips, &item->n_ips, sizeof(s)) = s;
 	}
 	return r;
@@ -211,11 +210,35 @@ static int take_default_route(struct element *el)
 	return r;
 }
 
+/* The members of both objects, @later's where both have one: what Go makes of a key that comes twice. */
+static int merge(struct element *el, yyjson_val *first, yyjson_val *later, yyjson_val **ret)
+{
+	yyjson_mut_doc *doc = doc_new(el->a);
+	yyjson_mut_val *v = yyjson_val_mut_copy(doc, first);
+	yyjson_obj_iter it;
+	yyjson_val *k;
+	char *text;
+
+	yyjson_obj_iter_init(later, &it);
+	while ((k = yyjson_obj_iter_next(&it)))
+		yyjson_mut_obj_put(v, yyjson_val_mut_copy(doc, k), yyjson_val_mut_copy(doc, yyjson_obj_iter_get_val(k)));
+	text = doc_mut_to_json(el->a, v, false);
+	return doc_parse_json_repeated(el->a, el->key, text, strlen(text), 2 * ANNOTATION_SIZE_MAX, ret, el->e);
+}
+
 static int take_cni_args(struct element *el)
 {
-	if (!yyjson_is_null(el->v) && !yyjson_is_obj(el->v))
-		return err_set(el->e, -EINVAL, "%s.cni-args must be an object", el->item->where);
-	el->item->cni_args = yyjson_is_obj(el->v) ? el->v : NULL;
+	struct annotation_item *item = el->item;
+
+	if (yyjson_is_null(el->v)) {
+		item->cni_args = NULL;
+		return 0;
+	}
+	if (!yyjson_is_obj(el->v))
+		return err_set(el->e, -EINVAL, "%s.cni-args must be an object", item->where);
+	if (item->cni_args)
+		return merge(el, item->cni_args, el->v, &item->cni_args);
+	item->cni_args = el->v;
 	return 0;
 }
 
@@ -278,7 +301,7 @@ static int take_ports(struct element *el)
 
 static int take_bandwidth(struct element *el)
 {
-	struct annotation_bandwidth b = { 0 };
+	struct annotation_bandwidth b = el->item->bandwidth ? *el->item->bandwidth : (struct annotation_bandwidth){ 0 };
 	const struct part parts[] = { { "ingressRate", &b.ingress_rate, NULL }, { "ingressBurst", &b.ingress_burst, NULL },
 				      { "egressRate", &b.egress_rate, NULL }, { "egressBurst", &b.egress_burst, NULL } };
 	int r;
@@ -342,6 +365,9 @@ static int parse_element(struct arena *a, yyjson_val *obj, size_t at, const char
 		return err_set(e, -EINVAL, "[%zu].mac: \"%s\" is no MAC address such as 02:00:5e:10:00:01", at, item->mac);
 	if (item->guid && !hwaddr_is_mac(item->guid))
 		return err_set(e, -EINVAL, "[%zu].infiniband-guid: \"%s\" is no GUID such as 02:00:5e:ff:fe:10:00:01", at, item->guid);
+	for (size_t i = 0; i < item->n_ips; i++)
+		if (!hwaddr_is_ip(item->ips[i]))
+			return err_set(e, -EINVAL, "[%zu].ips[%zu]: \"%s\" is neither an IP address nor address/prefix", at, i, item->ips[i]);
 	item->name = item->name ? item->name : "";
 	item->namespace = item->namespace ? item->namespace : pod_namespace;
 	item->interface = item->interface ? item->interface : item->old_interface;

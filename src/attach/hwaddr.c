@@ -18,7 +18,7 @@ static int hex_digit(char c)
 
 int hwaddr_parse(const char *text, unsigned char *ret, size_t n)
 {
-	size_t group = strchr(text, '.') ? 2 : 1; /* bytes between two separators */
+	size_t group = strchr(text, '.') ? 2 : strpbrk(text, "-:") ? 1 : n; /* bytes between two separators */
 	char sep = group == 2 ? '.' : strchr(text, '-') ? '-' : ':';
 	unsigned char out[20];
 

@@ -10,7 +10,7 @@
 
 /*
  * @n bytes (6: a MAC, 8: an EUI-64 or GUID, 20: of IP over InfiniBand) in one of the forms 00:11:22:aa:bb:cc, 00-11-22-aa-bb-cc and
- * 0011.22aa.bbcc. -EINVAL for any other text.
+ * 0011.22aa.bbcc, or without separators: what Go's ParseMAC takes. -EINVAL for any other text.
  */
 int hwaddr_parse(const char *text, unsigned char *ret, size_t n);
 /* Any of the three lengths: what Go's ParseMAC takes. */

@@ -210,6 +210,20 @@ static void items_are_written_with_the_annotations_own_keys(void **state)
 	}
 }
 
+/* Go's decoder goes on in the object that an earlier key of the same name made. */
+static void keys_that_come_twice_are_merged_as_go_merges_them(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(parse(f, "[{\"name\":\"a\",\"cni-args\":{\"x\":1,\"y\":2},\"bandwidth\":{\"egressRate\":1},\"CNI-args\":{\"y\":3,\"z\":4},"
+				  "\"bandwidth\":{\"ingressRate\":2}}]"), 0);
+	assert_string_equal(doc_to_json(f->a, f->items[0].cni_args, false), "{\"x\":1,\"y\":3,\"z\":4}");
+	assert_int_equal(f->items[0].bandwidth->egress_rate, 1);
+	assert_int_equal(f->items[0].bandwidth->ingress_rate, 2);
+	assert_int_equal(parse(f, "[{\"name\":\"a\",\"cni-args\":{\"x\":1},\"cni-args\":null,\"bandwidth\":{},\"bandwidth\":null}]"), 0);
+	assert_true(!f->items[0].cni_args && !f->items[0].bandwidth);
+}
+
 static void runtime_conf_has_what_was_asked_for(void **state)
 {
 	struct fixture *f = *state;
@@ -243,7 +257,7 @@ static void an_annotation_cannot_ask_for_unbounded_work(void **state)
 static void hardware_addresses_have_three_forms(void **state)
 {
 	static const unsigned char want[6] = { 0, 0x11, 0x22, 0xaa, 0xbb, 0xcc };
-	static const char *const good[] = { "00:11:22:aa:bb:cc", "00-11-22-AA-BB-CC", "0011.22aa.bbcc" };
+	static const char *const good[] = { "00:11:22:aa:bb:cc", "00-11-22-AA-BB-CC", "0011.22aa.bbcc", "001122aaBBcc" };
 	static const char *const bad[] = { "", "00:11:22:aa:bb", "00:11:22:aa:bb:cc:dd", "00:11:22:aa:bb:c", "00:11-22:aa:bb:cc", "0:11:22:aa:bb:cc",
 					   "00112.2aabbcc", "gg:11:22:aa:bb:cc", "00:11:22:aa:bb:cc " };
 	unsigned char mac[6];
@@ -267,6 +281,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_is_wrong_is_named_with_its_place, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_multus_takes_and_no_pod_can_use_is_told_apart, setup, teardown),
 		cmocka_unit_test_setup_teardown(items_are_written_with_the_annotations_own_keys, setup, teardown),
+		cmocka_unit_test_setup_teardown(keys_that_come_twice_are_merged_as_go_merges_them, setup, teardown),
 		cmocka_unit_test_setup_teardown(runtime_conf_has_what_was_asked_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_annotation_cannot_ask_for_unbounded_work, setup, teardown),
 		cmocka_unit_test(hardware_addresses_have_three_forms),
