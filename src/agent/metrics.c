@@ -131,6 +131,12 @@ static void add_health(struct strbuf *b, struct agent *ag, yyjson_mut_doc *doc)
 			    yyjson_mut_get_str(yyjson_mut_obj_get(r, "resource")), NULL);
 }
 
+/* Other threads count on while it is read. */
+static double number(const uint64_t *counter)
+{
+	return (double)__atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
 static void add_api(struct strbuf *b, struct cluster *cl)
 {
 	const struct kube_count *counts;
@@ -139,9 +145,9 @@ static void add_api(struct strbuf *b, struct cluster *cl)
 
 	metrics_family(b, "kvrail_api_requests_total", METRICS_COUNTER, "Requests to the API server by verb and outcome.");
 	for (size_t i = 0; i < n; i++) {
-		metrics_add(b, "kvrail_api_requests_total", (double)counts[i].ok, "verb", counts[i].verb, "outcome", "ok", NULL);
-		metrics_add(b, "kvrail_api_requests_total", (double)counts[i].failed, "verb", counts[i].verb, "outcome", "failed", NULL);
-		metrics_add(b, "kvrail_api_requests_total", (double)counts[i].retried, "verb", counts[i].verb, "outcome", "retried", NULL);
+		metrics_add(b, "kvrail_api_requests_total", number(&counts[i].ok), "verb", counts[i].verb, "outcome", "ok", NULL);
+		metrics_add(b, "kvrail_api_requests_total", number(&counts[i].failed), "verb", counts[i].verb, "outcome", "failed", NULL);
+		metrics_add(b, "kvrail_api_requests_total", number(&counts[i].retried), "verb", counts[i].verb, "outcome", "retried", NULL);
 	}
 	metrics_family(b, "kvrail_watch_stale_seconds", METRICS_GAUGE, "Since when a watch is cut; 0: it runs.");
 	for (size_t i = 0; i < COLLECTIONS; i++)

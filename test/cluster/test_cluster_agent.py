@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent of one node against a real API server: what it watches, writes and serves, with and without the server."""
 import base64
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -358,3 +359,38 @@ def test_a_kubeconfig_that_is_not_there_ends_the_agent_with_its_name(host, tmp_p
     host.kubeconfig = tmp_path / "nowhere"
     host.start()
     assert host.process.wait(20) == 1 and "nowhere" in host.log.read_text().splitlines()[-1]
+
+
+def add_as_the_kubelet(host, namespace, name, tries=5):
+    """A sandbox whose ADD failed is taken down, and another one made. Gives how many failed."""
+    for n in range(tries):
+        if host.cni("ADD", namespace, name, container=f"{name}-{n}").returncode == 0:
+            return n
+        host.delete(namespace, name, container=f"{name}-{n}")
+    raise AssertionError(f"{name} has no network after {tries} tries\n" + host.log.read_text()[-3000:])
+
+
+def test_many_pods_at_once_while_it_is_scraped_and_the_api_server_stutters(tmp_path, system, namespace):
+    count = 12
+    devices = {"rail0": [f"a{i}" for i in range(count)], "rail1": [f"b{i}" for i in range(count)]}
+    rails(system, namespace)
+    with agenthost.AgentHost(tmp_path, system, "busy", devices, kubeconfig=system.service_account("kvrail-system", "kvrail-agent")) as host:
+        host.start().wait_ready()
+        for i in range(count):
+            host.pod(namespace, f"p{i}", {"k8s.v1.cni.cncf.io/networks": "a,b"},
+                     {"c": {"openshift.io/rail0": [f"a{i}"], "openshift.io/rail1": [f"b{i}"]}})
+        with concurrent.futures.ThreadPoolExecutor(count + 1) as pool:
+            adds = [pool.submit(add_as_the_kubelet, host, namespace, f"p{i}") for i in range(count)]
+            scrape = pool.submit(lambda: [(host.http("GET", "/metrics"), host.status()) for _ in range(10)])
+            time.sleep(0.3)
+            host.relay.stop()
+            host.relay.start()
+            failed = [a.result() for a in adds]
+            scrape.result()
+            assert sorted(held(system, namespace)) == sorted(f"{namespace}/p{i}" for i in range(count))
+            addresses = [host.links(f"p{i}")["net1"]["addr_info"][0]["local"] for i in range(count)]
+            assert len(set(addresses)) == count
+            for d in [pool.submit(host.delete, namespace, f"p{i}", container=f"p{i}-{n}") for i, n in enumerate(failed)]:
+                d.result()
+        host.wait_for(lambda: not held(system, namespace) and not os.listdir(host.state / "attach"), "all of it to go", 60)
+        assert set(devices["rail0"] + devices["rail1"]) <= host.host_links()
