@@ -102,7 +102,7 @@ static void ready(struct controller *c, struct httpd_request *rq, struct httpd_r
 		err_set(&why, -EAGAIN, "%s", c->problem[TASK_PASS][0] ? c->problem[TASK_PASS] : "starting");
 		pthread_mutex_unlock(&c->lock);
 	} else if (c->webhook) {
-		yes = informer_wait(c->informers[WORLD_NADS], 0, &why) && webhook_ready(c->webhook, &why);
+		yes = informer_wait(c->informers[WORLD_NADS], 0, &why) && webhook_ready(c->webhook, controller_leads(c), &why);
 	}
 	httpd_say(reply, yes ? 200 : 503, yes ? "ok\n" : arena_printf(rq->arena, "%s\n", why.msg));
 }

@@ -33,6 +33,7 @@ struct webhook {
 	uint64_t shown;		/* hash of the certificate that is served */
 	char problem[ERR_MSG_MAX];
 
+	_Atomic bool cared;	      /* webhook_care() had nothing more to do once, or could do nothing */
 	uint64_t trusted, trusted_ns; /* the leader's: hash of the bundle that the configurations have, and since when */
 
 	_Atomic uint64_t verdicts[ADMIT_VERDICTS], malformed;
@@ -242,7 +243,7 @@ struct webhook *webhook_stop(struct webhook *w)
 	return NULL;
 }
 
-bool webhook_ready(struct webhook *w, struct err *why)
+bool webhook_ready(struct webhook *w, bool leader, struct err *why)
 {
 	bool ready;
 
@@ -251,6 +252,8 @@ bool webhook_ready(struct webhook *w, struct err *why)
 	if (!ready)
 		err_set(why, -EAGAIN, "admission: %s", w->problem[0] ? w->problem : "not started");
 	pthread_mutex_unlock(&w->lock);
+	if (ready && leader && !w->cared)
+		ready = err_set(why, -EAGAIN, "admission: the webhook configurations do not trust the certificate yet") == 0;
 	return ready;
 }
 
@@ -349,6 +352,12 @@ static int watch_configurations(struct webhook *w, struct err *e)
 	return informer_wait(w->secret, 2000, e) ? 0 : -EAGAIN;
 }
 
+/* One that is missing is none that could be called; one that is forbidden is not mended by waiting. */
+static bool settled(int r)
+{
+	return r == 0 || r == -ENOENT || r == -EPERM;
+}
+
 int webhook_care(struct webhook *w, struct controller *c, struct err *e)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
@@ -380,6 +389,7 @@ int webhook_care(struct webhook *w, struct controller *c, struct err *e)
 	bundle = base64_encode(a, is.bundle, strlen(is.bundle));
 	other = write_bundle(w, c, a, VALIDATING, bundle, e);
 	r = write_bundle(w, c, a, MUTATING, bundle, other < 0 ? NULL : e);
+	w->cared |= settled(r) && settled(other);
 	if (r < 0 || other < 0)
 		return other < 0 ? other : r;
 	if (r + other)

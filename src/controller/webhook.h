@@ -30,8 +30,11 @@ struct webhook *webhook_stop(struct webhook *w); /* NULL is fine; returns NULL *
 /* The leader's part: one step. Returns in how many seconds the next one is due; -errno: it failed, @e says why. */
 int webhook_care(struct webhook *w, struct controller *c, struct err *e);
 
-/* Serving? False: @why. */
-bool webhook_ready(struct webhook *w, struct err *why);
+/*
+ * Serving? And, for the @leader, do the cluster's webhook configurations trust what is served: who waits for the rollout can create pods and
+ * policies then. False: @why.
+ */
+bool webhook_ready(struct webhook *w, bool leader, struct err *why);
 
 void webhook_metrics(struct webhook *w, struct strbuf *b);
 

@@ -50,16 +50,18 @@ bool controller_leads(struct controller *c)
 
 void controller_problem(struct controller *c, enum controller_task task, const char *text)
 {
+	char old[ERR_MSG_MAX];
 	bool news;
 
 	pthread_mutex_lock(&c->lock);
-	news = strcmp(c->problem[task], text ? text : "");
+	memcpy(old, c->problem[task], sizeof(old));
+	news = strcmp(old, text ? text : "");
 	snprintf(c->problem[task], sizeof(c->problem[task]), "%s", text ? text : "");
 	pthread_mutex_unlock(&c->lock);
 	if (news && text)
 		log_error("%s", text);
 	else if (news)
-		log_info("that is over now");
+		log_info("over: %.80s%s", old, strlen(old) > 80 ? "..." : "");
 }
 
 static void on_event(void *arg, enum informer_event what, const struct informer_object *was, const struct informer_object *is)

@@ -523,6 +523,20 @@ def test_certificates_are_renewed_without_a_gap(plane, admission):
         time.sleep(0.2)
 
 
+def test_ready_means_that_the_webhooks_can_be_called(boot_plane):
+    """What waits for the rollout may go on at once."""
+    plane = boot_plane()
+    plane.install_crds()
+    install(plane)
+    with Controller(plane) as c:
+        webhooks(plane, c.webhook)  # before it is up, as kubectl apply -k does it
+        plane.wait_for(lambda: c.get("/readyz")[0] == 200, "ready", 40, 0.02)
+        for i in range(5):
+            plane.post(f"{SRIOV}/sriovnetworknodepolicies", policy(f"p{i}"))
+            with pytest.raises(control.ApiError, match="there is no NetworkAttachmentDefinition"):
+                create_pod(plane, "default", f"a{i}", "gone")
+
+
 # -- rights and bad input ----------------------------------------------------------------------------------------------
 def test_no_verb_is_asked_that_is_not_granted(plane):
     """Last of the module: all that was asked so far."""
@@ -590,3 +604,9 @@ def test_an_api_server_that_is_away_is_waited_for(boot_plane):
         plane.apply(policy("rails", numVfs=6))
         plane.wait_for(lambda: state(plane, "n1")["spec"]["interfaces"][0]["numVfs"] == 6, "the change", 60)
         assert c.metric("kvrail_controller_leader") == 1
+        # nor is it waited for at the end
+        plane.api_server.pause()
+        begin = time.monotonic()
+        c.daemon.stop()
+        plane.api_server.resume()
+        assert c.process.returncode == 0 and time.monotonic() - begin < 12
