@@ -18,6 +18,7 @@
 #define PAUSE_MS     200
 #define PAUSE_MAX_MS 10000
 #define SHORT_NS     1000000000ull /* a watch that ends sooner did not work */
+#define LONG_NS	     10000000000ull
 
 struct informer {
 	struct kube *k;
@@ -38,7 +39,7 @@ struct informer {
 	struct kube_cache fresh; /* what a list has brought so far */
 	struct kube_lines lines;
 	struct err *e; /* of the watch that runs */
-	bool moved;    /* the watch brought something */
+	bool moved;    /* the watch worked: it brought something, or ran for long */
 };
 
 static const char *keep_all(struct arena *a, yyjson_val *obj)
@@ -244,6 +245,8 @@ static int watch(struct informer *in, int *retry_after_s, struct err *e)
 	*retry_after_s = reply.retry_after_s;
 	lose(in);
 	strbuf_free(&in->lines.tail);
+	if (clock_ns() - start > LONG_NS) /* it worked; that it ends is nothing to be careful about */
+		in->moved = true;
 	if (r == 0 && !in->moved && clock_ns() - start < SHORT_NS)
 		return err_set(e, -ECONNRESET, "the API server ended the watch of %s at once", in->spec.ref.plural);
 	return r;

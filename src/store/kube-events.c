@@ -15,6 +15,7 @@
 #define PAUSE_MAX_MS 30000
 #define MESSAGE_MAX  1024
 #define FLUSH_MS     2000
+#define BURST	     25 /* sent at once; then one a second, however much happens */
 
 struct told {
 	struct arena *arena;
@@ -40,6 +41,8 @@ struct kube_events {
 	size_t n;
 	uint64_t dropped;
 	bool stopping;
+	unsigned budget; /* what may be sent at once, up to BURST */
+	uint64_t budget_ns; /* when it last grew */
 };
 
 static const char *text(const char *s)
@@ -145,6 +148,19 @@ void kube_event(struct kube_events *ev, const struct kube_event_about *about, bo
 	pthread_mutex_unlock(&ev->lock);
 }
 
+/* May one be sent now? Else *wait_ns says when. */
+static bool has_budget(struct kube_events *ev, uint64_t now, uint64_t *wait_ns)
+{
+	uint64_t seconds = (now - ev->budget_ns) / 1000000000;
+
+	if (seconds) {
+		ev->budget = seconds > BURST || ev->budget + seconds > BURST ? BURST : ev->budget + (unsigned)seconds;
+		ev->budget_ns += seconds * 1000000000;
+	}
+	*wait_ns = 1000000000;
+	return ev->budget > 0;
+}
+
 /* The one to send now; else NULL and, in *wait_ns, when there may be one. */
 static struct told *next(struct kube_events *ev, uint64_t now, uint64_t *wait_ns)
 {
@@ -165,7 +181,7 @@ static struct told *next(struct kube_events *ev, uint64_t now, uint64_t *wait_ns
 		if (!best || (t->sent == 0 && best->sent)) /* news before counts */
 			best = t;
 	}
-	return best;
+	return best && has_budget(ev, now, wait_ns) ? best : NULL;
 }
 
 static char *event_json(struct kube_events *ev, struct arena *a, const struct told *t, const char *ns, const char *name)
@@ -270,7 +286,7 @@ static void *run(void *arg)
 		struct timespec until;
 		int r;
 
-		if (!entry && ev->stopping)
+		if (!entry && ev->stopping && (wait_ns == UINT64_MAX || http_is_cancelled(ev->cancel)))
 			break;
 		if (!entry && wait_ns == UINT64_MAX) {
 			pthread_cond_wait(&ev->changed, &ev->lock);
@@ -278,12 +294,13 @@ static void *run(void *arg)
 		}
 		if (!entry) {
 			clock_gettime(CLOCK_MONOTONIC, &until);
-			until.tv_sec += (time_t)(wait_ns / 1000000000) + 1;
+			until.tv_sec += (time_t)((wait_ns + 999999999) / 1000000000);
 			pthread_cond_timedwait(&ev->changed, &ev->lock, &until);
 			continue;
 		}
 		sent = *entry; /* its strings are the entry's */
 		ev->busy = entry;
+		ev->budget--;
 		pthread_mutex_unlock(&ev->lock);
 		r = send(ev, &sent, &e);
 		if (r < 0)
@@ -323,6 +340,8 @@ int kube_events_start(struct kube *k, const char *component, const char *node, s
 	ev->arena = a;
 	ev->component = arena_strdup(a, component);
 	ev->node = arena_strdup(a, text(node));
+	ev->budget = BURST;
+	ev->budget_ns = clock_ns();
 	ev->cancel = http_cancel_new();
 	pthread_mutex_init(&ev->lock, NULL);
 	pthread_condattr_init(&attr);

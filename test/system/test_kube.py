@@ -448,6 +448,17 @@ def test_events_are_told_once_and_counted(server, config):
     assert len([r for r in server.requests if "/events" in r.path]) <= 6
 
 
+def test_a_storm_of_events_becomes_a_few_a_second(server, config):
+    with Held(config, "events", "default/p", "u1", "1", *[f"message {i}" for i in range(60)]):
+        end = time.time() + 20
+        while len(server.asked("POST", "/events")) < 25:
+            assert time.time() < end
+            time.sleep(0.05)
+        before = len(server.asked("POST", "/events"))
+        time.sleep(3)
+        assert 1 <= len(server.asked("POST", "/events")) - before <= 5
+
+
 def test_events_wait_for_the_server_and_are_dropped_when_it_refuses(server, config):
     server.fault(Fault(times=2, status=503), path="/events")
     with Held(config, "events", "default/p", "u1", "1", "late") as ev:
