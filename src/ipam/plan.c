@@ -329,7 +329,7 @@ static bool is_meant(const struct ipam_job *job, const struct ipam_entry *entry)
 	return job->n_ifnames == 0;
 }
 
-static void plan_find_or_del(struct plan *p, struct ipam_job *job)
+static void plan_del(struct plan *p, struct ipam_job *job)
 {
 	const struct ipam_pool *pool = p->view->pool;
 
@@ -345,9 +345,12 @@ static void plan_find_or_del(struct plan *p, struct ipam_job *job)
 		*(struct ipam_entry *)arena_push(job->a, &job->held, &job->n_held, sizeof(*entry)) =
 			(struct ipam_entry){ entry->ip, arena_strdup(job->a, entry->offset), arena_strdup(job->a, entry->id),
 					     arena_strdup(job->a, entry->podref), arena_strdup(job->a, entry->ifname) };
-		if (job->kind == IPAM_DEL)
-			op_remove(p, entry);
+		if (!job->unreserved && p->view->has_reservation && p->view->has_reservation(p->view->arg, entry))
+			job->result = -EINPROGRESS;
 	}
+	for (size_t i = 0; i < pool->n && job->result == 0; i++)
+		if (is_meant(job, &pool->entries[i]))
+			op_remove(p, &pool->entries[i]);
 }
 
 /*
@@ -366,6 +369,19 @@ static void guard(struct plan *p)
 	if (p->adds && p->overlapping && !pool->marked)
 		op(p, p->tests, "test", pool->annotated ? "/metadata/annotations/kvrail.io~1overlaps" : "/metadata/annotations",
 		   yyjson_mut_null(p->doc));
+}
+
+/*
+ * metadata.managedFields would name each field of each entry: it doubles the pool, and working it out is most of what a write of a large one
+ * costs the API server. An object whose managedFields were emptied is not tracked any more until somebody applies it.
+ * kubernetes.io/docs/reference/using-api/server-side-apply, "Clearing managedFields"; k8s.io/apimachinery managedfields/internal/skipnonapplied.go
+ */
+static void stop_tracking(struct plan *p)
+{
+	yyjson_mut_val *none = yyjson_mut_arr(p->doc);
+
+	yyjson_mut_arr_add_obj(p->doc, none);
+	op(p, p->tests, "replace", "/metadata/managedFields", none);
 }
 
 char *ipam_plan(struct arena *a, const struct ipam_view *view, struct ipam_job *const *jobs, size_t n)
@@ -388,10 +404,12 @@ char *ipam_plan(struct arena *a, const struct ipam_view *view, struct ipam_job *
 			plan_add(&p, jobs[i]);
 	for (size_t i = 0; i < n; i++)
 		if (jobs[i]->kind != IPAM_ADD)
-			plan_find_or_del(&p, jobs[i]);
+			plan_del(&p, jobs[i]);
 	if (yyjson_mut_arr_size(p.ops) == 0)
 		return NULL;
 	guard(&p);
+	if (pool->managed)
+		stop_tracking(&p);
 	if (pool->bare) {
 		op(&p, p.tests, "test", "/spec/allocations", yyjson_mut_null(p.doc));
 		op(&p, p.tests, "add", "/spec/allocations", yyjson_mut_obj(p.doc));

@@ -27,7 +27,7 @@ struct ipam_want {
 	enum ipam_want_how how;
 };
 
-enum ipam_job_kind { IPAM_ADD, IPAM_FIND, IPAM_DEL };
+enum ipam_job_kind { IPAM_ADD, IPAM_DEL };
 
 struct ipam_job {
 	enum ipam_job_kind kind;
@@ -36,12 +36,17 @@ struct ipam_job {
 	const char *podref;	/* ADD */
 	struct ipam_want *wants; /* ADD */
 	size_t n_wants;
-	const char *const *ifnames; /* FIND, DEL; none: all of the container */
+	const char *const *ifnames; /* DEL; none: all of the container */
 	size_t n_ifnames;
+	bool unreserved; /* DEL: reservations of what it holds are taken away already */
 	/* out */
-	struct ipam_entry *held; /* FIND, DEL: in @a */
+	struct ipam_entry *held; /* DEL: in @a */
 	size_t n_held;
-	int result; /* ADD: -ENOSPC, -EADDRINUSE (both only true of this view), -ERANGE; none of its wants is served then */
+	/*
+	 * ADD: -ENOSPC, -EADDRINUSE (both only true of this view), -ERANGE: none of its wants is served.
+	 * DEL: -EINPROGRESS: entries that it holds have reservations, which go first; none is removed.
+	 */
+	int result;
 	struct err err;
 };
 
@@ -51,6 +56,8 @@ struct ipam_view {
 	size_t n_neighbours;
 	/* Is @ip under @network_name reserved by another pod than @podref? NULL: nothing is. */
 	bool (*reserved)(void *arg, const char *network_name, const struct store_ip *ip, const char *podref);
+	/* May @entry have a reservation? NULL: none has. */
+	bool (*has_reservation)(void *arg, const struct ipam_entry *entry);
 	void *arg;
 	const char *node;
 	bool windowed; /* other nodes write too: search the node's window first */

@@ -127,6 +127,7 @@ int ipam_pool_decode(struct arena *a, yyjson_val *obj, struct ipam_pool *ret, st
 	p.domain = ipam_pool_domain(a, p.name, p.range);
 	p.annotated = yyjson_is_obj(annotations);
 	p.marked = yyjson_is_str(yyjson_obj_get(annotations, IPAM_OVERLAPS));
+	p.managed = yyjson_arr_size(yyjson_obj_get(meta, "managedFields"));
 	p.bare = !yyjson_is_obj(allocations);
 	decode_entries(a, allocations, &p);
 	*ret = p;

@@ -27,6 +27,7 @@ struct ipam_pool {
 	const char *domain; /* what stands before the range in the name: network_name, or node slice names; "" */
 	bool marked;	    /* IPAM_OVERLAPS */
 	bool annotated;	    /* has annotations at all */
+	bool managed;	    /* the API server keeps account of who wrote which entry */
 	bool bare;	    /* has no allocations at all: not even an empty map */
 	struct ipam_entry *entries; /* by address */
 	size_t n;

@@ -3,18 +3,12 @@
 
 #include "base/log.h"
 #include "ipam/given.h"
-#include "ipam/reconcile.h"
 #include "ipam/writer.h"
 #include "store/ip.h"
 
 #define READY_ADD_MS 10000
 #define READY_DEL_MS 2000
 #define RESERVE_TRIES 64 /* addresses that others turn out to have */
-
-static struct kube_ref reservation_ref(const struct pools *ps, const char *name)
-{
-	return (struct kube_ref){ IPAM_GROUP, IPAM_VERSION, IPAM_RESERVATIONS, ps->namespace, name, NULL };
-}
 
 /* ---- what informers tell ---- */
 
@@ -39,135 +33,23 @@ static const char *keep_nothing(void *arg, struct arena *a, yyjson_val *obj)
 	return "{}";
 }
 
-static const char *keep_reservation(void *arg, struct arena *a, yyjson_val *obj)
-{
-	struct ipam_reservation r;
-	yyjson_mut_doc *doc = doc_new(a);
-	yyjson_mut_val *o = yyjson_mut_obj(doc);
-
-	if (ipam_reservation_decode(a, obj, &r, NULL) < 0)
-		return NULL;
-	yyjson_mut_obj_add_str(doc, o, "podref", r.podref);
-	yyjson_mut_obj_add_str(doc, o, "ifname", r.ifname);
-	return doc_mut_to_json(a, o, false);
-}
-
-/* As the informer has it. */
-static bool find_reservation(struct pools *ps, struct arena *a, const char *name, struct ipam_reservation *ret)
-{
-	struct informer_object is;
-	yyjson_val *v;
-
-	if (informer_get(ps->reservations, a, ps->namespace, name, &is) < 0 ||
-	    doc_parse_json(a, "reservation", is.json, strlen(is.json), DOC_SIZE_MAX, &v, NULL) < 0)
-		return false;
-	*ret = (struct ipam_reservation){ name, is.uid, doc_str(v, "podref"), doc_str(v, "ifname") };
-	return ret->podref && ret->ifname;
-}
-
-bool reservation_is_foreign(void *arg, const char *network_name, const struct store_ip *ip, const char *podref)
-{
-	_cleanup_arena_ struct arena *a = arena_new();
-	struct ipam_reservation r;
-
-	return find_reservation(arg, a, ipam_reservation_name(a, network_name, ip), &r) && strcmp(r.podref, podref);
-}
-
-/* ---- reservations ---- */
-
-/* Ask the server for it; -ENOENT. */
-static int get_reservation(struct pools *ps, struct arena *a, const char *name, struct ipam_reservation *ret, struct err *e)
-{
-	struct kube_ref ref = reservation_ref(ps, name);
-	yyjson_val *obj;
-	int r = kube_get(ps->k, a, &ref, &obj, e);
-
-	return r < 0 ? r : ipam_reservation_decode(a, obj, ret, e);
-}
-
-/* 0: it is the pod's. -EBUSY: another pod's. */
-static int reserve(struct pools *ps, const char *podref, const struct ipam_want *w, struct err *e)
-{
-	_cleanup_arena_ struct arena *a = arena_new();
-	const char *name = ipam_reservation_name(a, w->conf->network_name, &w->ip);
-	struct kube_ref ref = reservation_ref(ps, NULL);
-	struct ipam_reservation is;
-	int r = 0;
-
-	if (find_reservation(ps, a, name, &is))
-		return strcmp(is.podref, podref) ? -EBUSY : 0;
-	for (int i = 0; i < 3; i++) {
-		r = kube_create(ps->k, a, &ref, ipam_reservation_json(a, name, podref, w->ifname), NULL, e);
-		if (r == 0) {
-			pthread_mutex_lock(&ps->lock);
-			ps->stats.reservations++;
-			pthread_mutex_unlock(&ps->lock);
-		}
-		if (r != -EEXIST)
-			break;
-		r = get_reservation(ps, a, name, &is, e);
-		if (r == 0)
-			return strcmp(is.podref, podref) ? -EBUSY : 0;
-		if (r != -ENOENT)
-			break;
-	}
-	return r < 0 ? err_wrap(e, r, "reserving %s for pod %s", name, podref) : 0;
-}
-
-/* Take away the reservation under @network_name if it is that of @entry. */
-static int unreserve_one(struct pools *ps, const char *network_name, const struct ipam_entry *entry, bool ask, struct err *e)
-{
-	_cleanup_arena_ struct arena *a = arena_new();
-	const char *name = ipam_reservation_name(a, network_name, &entry->ip);
-	struct kube_ref ref = reservation_ref(ps, name);
-	struct ipam_reservation is;
-	int r = 0;
-
-	if (!find_reservation(ps, a, name, &is))
-		r = ask ? get_reservation(ps, a, name, &is, e) : -ENOENT;
-	if (r == 0 && !strcmp(is.podref, entry->podref) && (!*is.ifname || !strcmp(is.ifname, entry->ifname)))
-		r = kube_delete(ps->k, &ref, is.uid, NULL, -1, e);
-	/* -ESTALE: another one by now */
-	return r == -ENOENT || r == -ESTALE ? 0 : r;
-}
-
-/* A pool of a node's slice has the node's name behind the network's. */
-static int unreserve(struct pool *p, const struct ipam_entry *entry, struct err *e)
-{
-	struct pools *ps = p->pools;
-	size_t len = strlen(p->domain), tail = strlen(ps->node);
-	_cleanup_arena_ struct arena *a = arena_new();
-	bool ask;
-	int r;
-
-	pthread_mutex_lock(&ps->lock);
-	ask = p->reserves;
-	pthread_mutex_unlock(&ps->lock);
-	r = unreserve_one(ps, p->domain, entry, ask, e);
-	if (r == 0 && !strcmp(p->domain, ps->node))
-		r = unreserve_one(ps, "", entry, ask, e);
-	else if (r == 0 && len > tail + 1 && p->domain[len - tail - 1] == '-' && !strcmp(p->domain + len - tail, ps->node))
-		r = unreserve_one(ps, arena_strndup(a, p->domain, len - tail - 1), entry, ask, e);
-	return r;
-}
-
 /* ---- DEL ---- */
 
 /* Reservations first, then entries: an entry never goes before its reservation. */
 static int release_from(struct pool *p, struct arena *a, const char *container, const char *const *ifnames, size_t n, struct err *e)
 {
-	struct ipam_job job = { .kind = IPAM_FIND, .a = a, .container = container, .ifnames = ifnames, .n_ifnames = n };
-	struct item find = { .job = &job }, del = { .job = &job };
+	struct ipam_job job = { .kind = IPAM_DEL, .a = a, .container = container, .ifnames = ifnames, .n_ifnames = n };
+	struct item first = { .job = &job }, second = { .job = &job };
 	int r = 0;
 
-	pool_serve(p, &find);
-	for (size_t i = 0; i < job.n_held && r == 0 && job.result == 0; i++)
-		r = unreserve(p, &job.held[i], e);
-	if (r < 0)
-		return err_wrap(e, r, "IPPool %s", p->name);
-	if (job.result == 0 && job.n_held) {
-		job.kind = IPAM_DEL;
-		pool_serve(p, &del);
+	ipam_pool_serve(p, &first);
+	if (job.result == -EINPROGRESS) {
+		for (size_t i = 0; i < job.n_held && r == 0; i++)
+			r = ipam_reservation_take(p, &job.held[i], e);
+		if (r < 0)
+			return err_wrap(e, r, "IPPool %s", p->name);
+		job.unreserved = true;
+		ipam_pool_serve(p, &second);
 	}
 	if (job.result < 0) {
 		if (e)
@@ -217,7 +99,7 @@ static int lock_lease(struct pools *ps, struct election **ret, struct err *e)
 	if (!ps->options.lease)
 		return 0;
 	pthread_mutex_lock(&ps->lease_lock);
-	r = election_acquire(ps->k, &o, ps->options.timeout_ms ? ps->options.timeout_ms : 30000, ret, e);
+	r = election_acquire(ps->k, &o, ps->options.timeout_ms ? ps->options.timeout_ms : 60000, ret, e);
 	if (r < 0)
 		pthread_mutex_unlock(&ps->lease_lock);
 	return r;
@@ -342,7 +224,7 @@ static int split(struct add *add, size_t n)
 			if (conf->node_slice)
 				r = slice_of(add, conf, part->range, &part->range);
 			if (r == 0)
-				part->pool = pool_of(add->ps, part->range->pool, part->range->cidr);
+				part->pool = ipam_pool_of(add->ps, part->range->pool, part->range->cidr);
 		}
 		if (r < 0)
 			return r;
@@ -360,7 +242,7 @@ static int reserve_all(struct add *add, struct ipam_job *job, bool reserve_pool,
 
 		if (!w->conf->overlapping || (!reserve_pool && !w->conf->node_slice))
 			continue;
-		r = reserve(add->ps, add->podref, w, add->e);
+		r = ipam_reservation_make(add->ps, add->podref, w, add->e);
 		if (r < 0 && r != -EBUSY)
 			return r;
 		if (r == -EBUSY) {
@@ -389,12 +271,12 @@ static int from_pool(struct add *add, struct pool *p)
 					 .requested = part->requested };
 	}
 	pthread_mutex_lock(&add->ps->lock);
-	held_put(add->ps, add->container, p);
+	ipam_held_put(add->ps, add->container, p);
 	pthread_mutex_unlock(&add->ps->lock);
 	for (int tries = 0; again && r == 0; tries++) {
 		struct item it = { .job = &job };
 
-		pool_serve(p, &it);
+		ipam_pool_serve(p, &it);
 		r = job.result;
 		if (r < 0)
 			*add->e = job.err;
@@ -476,10 +358,10 @@ static void pools_close(struct ipam *ip)
 		struct pool *p = ps->all;
 
 		ps->all = p->next;
-		pool_free(p);
+		ipam_pool_free(p);
 	}
 	while (ps->n_ranges)
-		ranges_drop(ps, ps->ranges[0].name);
+		ipam_ranges_drop(ps, ps->ranges[0].name);
 	free(ps->ranges);
 	while (ps->n_held)
 		free(ps->held[--ps->n_held].container);
@@ -514,7 +396,7 @@ int ipam_pools_start(struct kube *k, const struct ipam_pools_options *o, struct 
 	pthread_mutex_init(&ps->lock, NULL);
 	pthread_mutex_init(&ps->lease_lock, NULL);
 	pthread_mutex_init(&ps->start_lock, NULL);
-	reservations = (struct informer_spec){ .ref = reservation_ref(ps, NULL), .keep = keep_reservation, .arg = ps };
+	reservations = (struct informer_spec){ .ref = ipam_reservation_ref(ps, NULL), .keep = ipam_reservation_keep, .arg = ps };
 	lease = (struct informer_spec){ .ref = { "coordination.k8s.io", "v1", "leases", ps->namespace, NULL, NULL },
 					.select = { .fields = "metadata.name=whereabouts" }, .keep = keep_nothing, .event = lease_event,
 					.arg = ps };
@@ -538,7 +420,7 @@ bool ipam_pools_ready(struct ipam *ip, unsigned timeout_ms, struct err *e)
 		return true;
 	pthread_mutex_lock(&ps->start_lock);
 	if (!informer_wait(ps->reservations, timeout_ms, e) || !informer_wait(ps->lease, timeout_ms, e) ||
-	    (!ps->ready && ranges_list(ps, e) < 0)) {
+	    (!ps->ready && ipam_ranges_list(ps, e) < 0)) {
 		pthread_mutex_unlock(&ps->start_lock);
 		err_wrap(e, -EHOSTUNREACH, "IP pools of namespace %s are not known yet", ps->namespace);
 		return false;

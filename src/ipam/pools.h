@@ -4,8 +4,8 @@
  * reservations are those that Whereabouts writes, so that Go and C nodes give out of one pool.
  *
  * What makes it safe is that each write tests what it was decided on:
- *   - one JSON patch a pool carries all that it changes. It tests the resourceVersion that was read; when it has lost to other writers time
- *     and again, the pool's UID and its mark (below) instead, so that it gets through; and in both cases that each offset it takes is empty, and
+ *   - one JSON patch a pool carries all that it changes. It tests the resourceVersion that was read; for ten seconds after it has lost to
+ *     another writer, the pool's UID and its mark (below) instead, since what others took elsewhere in the pool is no matter; and in both cases that each offset it takes is empty, and
  *     that each entry it takes away or refreshes is still this container's. The API server applies it as one. A Go writer's patch tests the
  *     resourceVersion, which ours have changed: nobody is given what another has.
  *   - pools that overlap: an address must be given once over all pools whose ranges overlap under one network_name (the domain), unless
@@ -25,7 +25,7 @@
  * What it costs: an ADD of any number of networks in one pool is one read of the pool, unless it was written a moment ago, and one patch; a DEL
  * the same. Reservations are read from an informer. Pools are not: each of a thousand nodes would be sent the whole pool with each address
  * that any of them takes. ADDs and DELs that wait while a patch of their pool is under way go into the next one together. Writers that meet
- * pause at random, longer the more often they meet. The address is the lowest that is free, as in Whereabouts; while a pool is seen
+ * spread at random over the time of a few patches. The address is the lowest that is free, as in Whereabouts; while a pool is seen
  * contended, the lowest free in the node's own window of it first, so that nodes do not reach for the same one.
  *
  * Offsets are 128 bits wide. Go reads 63: it loses entries beyond that, so mixed pools must not start there.
@@ -46,7 +46,7 @@ struct ipam_pools_options {
 	const char *namespace; /* of pools, reservations and the lease; NULL: that of the configuration's context, else kube-system */
 	enum ipam_reserve reserve;
 	bool lease;	     /* hold Whereabouts' Lease during each write: never needed, slow, for those who must */
-	unsigned timeout_ms; /* for one ADD or DEL, other writers' conflicts included; 0: 30000 */
+	unsigned timeout_ms; /* for one ADD or DEL, other writers' conflicts included; 0: 60000 */
 };
 
 /* What happened since start, for metrics. */

@@ -52,7 +52,7 @@ struct pool {
 	struct snapshot *neighbours; /* marked ones */
 	bool listed; /* pools were listed since it bears the mark */
 	uint64_t contended_until_ns;
-	unsigned heat; /* how often writers have met lately */
+	uint64_t patch_ns; /* how long a patch takes */
 };
 
 struct pools {
@@ -74,20 +74,45 @@ struct pools {
 };
 
 /* The pool of that name; made known if it is new here. @range is its CIDR. */
-struct pool *pool_of(struct pools *ps, const char *name, const char *range);
-struct pool *pool_free(struct pool *p);
+struct pool *ipam_pool_of(struct pools *ps, const char *name, const char *range);
+struct pool *ipam_pool_free(struct pool *p);
 
 /* Has @it served, in one patch with whatever else waits; job->result says how. */
-void pool_serve(struct pool *p, struct item *it);
+void ipam_pool_serve(struct pool *p, struct item *it);
 
-/* The index of where pools are. */
-int ranges_list(struct pools *ps, struct err *e);
-void ranges_drop(struct pools *ps, const char *name);
+/* neighbours.c: an object of the API server, NULL: all pools; a counter of stats. */
+struct kube_ref ipam_pool_ref(const struct pools *ps, const char *name);
+void ipam_pools_count(struct pools *ps, uint64_t *what);
 
-/* Under the lock: who holds something where. */
-void held_put(struct pools *ps, const char *container, struct pool *p);
+/* A pool in an arena of its own; @obj is not kept. */
+int ipam_snapshot_new(yyjson_val *obj, struct snapshot **ret, struct err *e);
+int ipam_snapshot_get(struct pools *ps, const char *name, struct snapshot **ret, struct err *e);
+void ipam_snapshot_replace(struct snapshot **s, struct snapshot *by);
+bool ipam_snapshot_is_young(const struct snapshot *s, uint64_t ns);
+struct snapshot *ipam_snapshot_free(struct snapshot *s);
 
-/* Is the address reserved by another pod than @podref? As the informer knows. */
-bool reservation_is_foreign(void *arg, const char *network_name, const struct store_ip *ip, const char *podref);
+/* List all pools: the index of where they are, and, the first time, who holds something. */
+int ipam_ranges_list(struct pools *ps, struct err *e);
+void ipam_ranges_drop(struct pools *ps, const char *name); /* under the lock */
+void ipam_held_put(struct pools *ps, const char *container, struct pool *p); /* the same */
+
+/*
+ * Neighbours as of after they were marked: what they gave without a reservation is in them. The pool itself is marked first, so that who gives
+ * out of it without knowing of the neighbour fails.
+ */
+int ipam_neighbours_prepare(struct pool *p, struct arena *a, struct err *e);
+void ipam_neighbours_drop(struct pool *p);
+
+/* reservations.c: for the informer */
+struct kube_ref ipam_reservation_ref(const struct pools *ps, const char *name);
+const char *ipam_reservation_keep(void *arg, struct arena *a, yyjson_val *obj);
+/* 0: it is the pod's. -EBUSY: another pod's. */
+int ipam_reservation_make(struct pools *ps, const char *podref, const struct ipam_want *w, struct err *e);
+/* Take away the entry's reservation: its own, not another one of the same address. */
+int ipam_reservation_take(struct pool *p, const struct ipam_entry *entry, struct err *e);
+/* Is the address reserved by another pod than @podref? As the informer knows; @arg is the struct pool. */
+bool ipam_reservation_is_foreign(void *arg, const char *network_name, const struct store_ip *ip, const char *podref);
+/* Has the entry a reservation, as the informer knows, or may it have one that it does not know yet? @arg is the struct pool. */
+bool ipam_reservation_may_be(void *arg, const struct ipam_entry *entry);
 
 #endif

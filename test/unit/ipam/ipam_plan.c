@@ -226,6 +226,26 @@ static void del_takes_all_that_the_container_holds(void **state)
 	assert_null(patch_apply(a, pool_json("10.0.0.0-24", "10.0.0.0/24", "", ENTRY("1", "c5", "a", "net1") "," ENTRY("2", "c1", "a", "net2")), patch));
 }
 
+static bool has_reservation(void *arg, const struct ipam_entry *entry)
+{
+	return !strcmp(entry->offset, arg);
+}
+
+static void an_entry_with_a_reservation_stays_until_that_is_gone(void **state)
+{
+	char reserved_offset[] = "2";
+	yyjson_val *obj = pool_json("10.0.0.0-24", "10.0.0.0/24", "", ENTRY("1", "c1", "a", "net1") "," ENTRY("2", "c1", "a", "net2"));
+	struct ipam_view view = { .pool = decode(obj), .node = "n1", .has_reservation = has_reservation, .arg = reserved_offset };
+	struct ipam_job *jobs[] = { del("c1", NULL), add(conf("\"range\":\"10.0.0.0/24\""), "c2", "b", 1) };
+	const char *patch = ipam_plan(a, &view, jobs, 2);
+
+	assert_int_equal(jobs[0]->result, -EINPROGRESS);
+	assert_int_equal(jobs[0]->n_held, 2);
+	assert_int_equal(decode(patch_apply(a, obj, patch))->n, 3);
+	jobs[0]->unreserved = true;
+	assert_int_equal(decode(patch_apply(a, obj, ipam_plan(a, &view, jobs, 2)))->n, 1);
+}
+
 static void a_patch_decided_on_another_pool_does_not_apply(void **state)
 {
 	yyjson_val *obj = pool_json("10.0.0.0-24", "10.0.0.0/24", "", "");
@@ -393,6 +413,17 @@ static void a_pool_without_a_map_gets_one(void **state)
 	assert_int_equal(decode(patch_apply(a, obj, ipam_plan(a, &view, &job, 1)))->n, 1);
 }
 
+static void a_pool_is_not_tracked_field_by_field(void **state)
+{
+	yyjson_val *obj = pool_json("10.0.0.0-24", "10.0.0.0/24", ",\"managedFields\":[{\"manager\":\"whereabouts\"}]", "");
+	struct ipam_view view = { .pool = decode(obj), .node = "n" };
+	struct ipam_job *job = add(conf("\"range\":\"10.0.0.0/24\""), "c", "a", 1);
+	const char *patch = ipam_plan(a, &view, &job, 1);
+
+	assert_non_null(strstr(patch, "{\"op\":\"replace\",\"path\":\"/metadata/managedFields\",\"value\":[{}]}"));
+	assert_int_equal(decode(patch_apply(a, obj, patch))->n, 1);
+}
+
 static void ipv6_counts_from_the_network(void **state)
 {
 	const struct ipam_conf *c = conf("\"range\":\"fd00::/64\",\"range_start\":\"fd00::ffff:ffff:ffff:fff0\"");
@@ -416,6 +447,7 @@ int main(void)
 		T(a_pod_takes_the_lowest_free_ones_in_one_patch),
 		T(the_same_pod_in_a_new_sandbox_keeps_its_address),
 		T(del_takes_all_that_the_container_holds),
+		T(an_entry_with_a_reservation_stays_until_that_is_gone),
 		T(a_patch_decided_on_another_pool_does_not_apply),
 		T(nodes_search_their_windows_when_others_write_too),
 		T(an_exact_fit_pool_is_filled_to_the_last),
@@ -423,6 +455,7 @@ int main(void)
 		T(what_other_pools_gave_is_not_given),
 		T(an_address_asked_for_is_given_or_said_to_be_held),
 		T(a_pool_without_a_map_gets_one),
+		T(a_pool_is_not_tracked_field_by_field),
 		T(ipv6_counts_from_the_network),
 	};
 
