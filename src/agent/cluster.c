@@ -77,7 +77,7 @@ bool cluster_knows(struct cluster *cl, struct err *e)
 void cluster_poke(struct cluster *cl)
 {
 	pthread_mutex_lock(&cl->lock);
-	cl->dirty = true;
+	cluster_poke(cl);
 	pthread_cond_signal(&cl->wake);
 	pthread_mutex_unlock(&cl->lock);
 }
@@ -169,7 +169,7 @@ int cluster_start(struct cluster *cl, struct err *e)
 		return r;
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK);
-	cl->dirty = true;
+	cluster_poke(cl);
 	r = pthread_create(&cl->thread, &attr, work, cl);
 	pthread_attr_destroy(&attr);
 	if (r)
