@@ -164,3 +164,18 @@ def test_a_go_candidate_and_ours_respect_each_other(boot_plane):
         plane.wait_for(lambda: lease(plane, "both").get("holderIdentity", "ours") not in ("", "ours"), "the Go candidate to lead again", timeout=10, every=0.1)
         assert lease(plane, "both")["leaseTransitions"] == 2
         print(f"the Go candidate leads {time.time() - start:.1f} s after ours gave back")
+
+
+def test_connections_that_the_api_server_sends_away_are_made_anew(boot_plane):
+    """A server behind a balancer ends HTTP/2 connections by chance (GOAWAY): no call may notice."""
+    plane = boot_plane(api_server_arguments=["--goaway-chance=0.02"])
+    plane.post("/api/v1/namespaces/default/configmaps", {"metadata": {"name": "shared"}})
+    with Held(plane.kubeconfig(), "watch", "/v1/configmaps/default") as w:
+        w.until("SYNCED")
+        r = run(plane.kubeconfig(), "storm", "/v1/configmaps/default/shared", "6", "20", limit=180)
+        assert r.rc == 0, r.text
+        data = plane.get("/api/v1/namespaces/default/configmaps/shared")["data"]
+        assert len(data) == 120
+        plane.wait_for(lambda: w.all()["default/shared"] == data, "the informer to see it all", timeout=30)
+    counts = dict(line.split(" ", 1) for line in r.counts.splitlines() if "=" in line)
+    assert "failed=0" in counts["get"], r.counts
