@@ -8,7 +8,7 @@
 
 static const struct cmd_option options[] = {
 	CLUSTER_OPTIONS,
-	{ "filename", 'f', CMD_STRINGS, offsetof(struct apply_options, files), "FILE", NULL, "manifest to read, - for standard input; may be repeated" },
+	{ "filename", 'f', CMD_STRINGS, offsetof(struct apply_options, files), "FILE", NULL, "manifest or folder to read, - for standard input; may be repeated" },
 	{ "namespace", 'n', CMD_STRING, offsetof(struct apply_options, namespace), "NS", NULL, "of objects that name none (a cluster's)" },
 	{ "force", 0, CMD_FLAG, offsetof(struct apply_options, force), NULL, NULL, "take fields over from another manager; on a host: reset ports even if pods hold their VFs" },
 	{ "strict", 0, CMD_FLAG, offsetof(struct apply_options, strict), NULL, NULL, "an unknown field is an error" },

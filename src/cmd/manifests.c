@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
+#include <sys/stat.h>
 
 #include "api/network.h"
 #include "base/parse.h"
@@ -152,12 +153,56 @@ static const char *named(const char *file)
 	return strcmp(file, "-") ? file : "stdin";
 }
 
-static int load_all(struct load *l, const struct cmd_strings *files, struct manifest **ret, size_t *ret_n, struct err *e)
+static int is_manifest(const struct dirent *d)
 {
+	static const char *const ends[] = { ".yaml", ".yml", ".json" };
+	size_t n = strlen(d->d_name);
+
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
+		if (n > strlen(ends[i]) && !strcmp(d->d_name + n - strlen(ends[i]), ends[i]))
+			return d->d_name[0] != '.';
+	return 0;
+}
+
+/* A folder stands for the manifests in it, in the order of their names. */
+static int unfold_folders(struct load *l, const struct cmd_strings *files, struct cmd_strings *ret, struct err *e)
+{
+	struct dirent **found;
+	struct stat st;
+	int n;
+
+	*ret = (struct cmd_strings){ 0 };
+	for (size_t f = 0; f < files->n; f++) {
+		const char *path = files->v[f];
+
+		if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode)) {
+			*(const char **)arena_push(l->arena, &ret->v, &ret->n, sizeof(*ret->v)) = path;
+			continue;
+		}
+		n = scandir(path, &found, is_manifest, alphasort);
+		if (n < 0)
+			return err_errno(e, -errno, "cannot read the folder %s", path);
+		for (int i = 0; i < n; i++) {
+			*(const char **)arena_push(l->arena, &ret->v, &ret->n, sizeof(*ret->v)) =
+				arena_printf(l->arena, "%s/%s", path, found[i]->d_name);
+			free(found[i]);
+		}
+		free(found);
+		if (n == 0)
+			return err_set(e, -ENODATA, "the folder %s has no file that ends in .yaml, .yml or .json", path);
+	}
+	return 0;
+}
+
+static int load_all(struct load *l, const struct cmd_strings *given, struct manifest **ret, size_t *ret_n, struct err *e)
+{
+	struct cmd_strings unfolded, *files = &unfolded;
 	size_t n, documents = 0;
 	struct doc *docs;
-	int r;
+	int r = unfold_folders(l, given, files, e);
 
+	if (r < 0)
+		return r;
 	for (size_t f = 0; f < files->n; f++) {
 		r = doc_load(l->arena, files->v[f], &docs, &n, e);
 		if (r < 0)

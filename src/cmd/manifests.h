@@ -18,7 +18,7 @@ struct manifest {
 };
 
 /*
- * Read all files ("-": stdin) in their order; Lists are unfolded. Complaints go to stderr as
+ * Read all files ("-": stdin; a folder: the .yaml, .yml and .json files in it) in their order; Lists are unfolded. Complaints go to stderr as
  * "FILE:LINE: KIND NAME: spec.mtu: 64 is below 68", warnings with "warning: " in front. A kind that kvrail
  * does not know is left out with a warning. With @strict warnings are errors.
  * -EINVAL after any error: @e counts them; nothing is returned.

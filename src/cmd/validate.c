@@ -10,7 +10,7 @@ struct options {
 };
 
 static const struct cmd_option options[] = {
-	{ "filename", 'f', CMD_STRINGS, offsetof(struct options, files), "FILE", NULL, "manifest to read, - for standard input; may be repeated" },
+	{ "filename", 'f', CMD_STRINGS, offsetof(struct options, files), "FILE", NULL, "manifest or folder to read, - for standard input; may be repeated" },
 	{ "strict", 0, CMD_FLAG, offsetof(struct options, strict), NULL, NULL, "warnings, as of an unknown field or kind, are errors" },
 };
 

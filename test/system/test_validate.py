@@ -61,3 +61,18 @@ def test_each_mistake_has_its_line_and_warnings_count_when_strict():
     assert r.returncode == 0 and "stdin:7: warning: " in r.stderr and "spec.numVfss" in r.stderr
     r = validate(unknown, "--strict")
     assert r.returncode == 1 and "spec.numVfss" in r.stderr and "warning" not in r.stderr
+
+
+def test_a_folder_stands_for_its_manifests(tmp_path):
+    (tmp_path / "b.yaml").write_text(POLICY % ("two", "r2", 2, "p3"))
+    (tmp_path / "a.yml").write_text(POLICY % ("one", "r1", -1, "p2"))
+    (tmp_path / "notes.txt").write_text("no manifest: [\n")
+    (tmp_path / ".hidden.yaml").write_text("no manifest: [\n")
+    r = subprocess.run([KVRAIL, "validate", "-f", tmp_path], capture_output=True, text=True, timeout=60)
+    assert r.returncode == 1 and f"{tmp_path}/a.yml:7" in r.stderr and "1 error in the input" in r.stderr, r.stderr
+    (tmp_path / "a.yml").unlink()
+    r = subprocess.run([KVRAIL, "validate", "-f", tmp_path], capture_output=True, text=True, timeout=60)
+    assert r.returncode == 0, r.stderr
+    (tmp_path / "b.yaml").unlink()
+    r = subprocess.run([KVRAIL, "validate", "-f", tmp_path], capture_output=True, text=True, timeout=60)
+    assert r.returncode == 1 and "has no file that ends in .yaml, .yml or .json" in r.stderr
