@@ -278,14 +278,8 @@ static int make_rails(struct add_work *w, struct err *e)
 /* A pod that would rather not start than use TCP. Soft RoCE counts where the agent was told to make it. */
 static int check_required(struct add_work *w, bool configured, struct err *e)
 {
-	const char *want = w->pod ? pairs_get(w->pod->annotations, w->pod->n_annotations, "kvrail.io/rdma") : NULL;
-
-	if (!want || !strcmp(want, "preferred"))
+	if (!nets_require_rdma(w->pod))
 		return 0;
-	if (strcmp(want, "required"))
-		return err_set(e, -EINVAL, "annotation kvrail.io/rdma: \"%s\" is neither required nor preferred", want);
-	if (!w->n)
-		return err_set(e, -EINVAL, "annotation kvrail.io/rdma: required, and no network of the pod is a rail: name one in " ANNOTATION_NETWORKS);
 	for (size_t i = 0; i < w->n; i++) {
 		const struct attachment_rail *rec = w->rails[i].rec;
 

@@ -17,8 +17,6 @@
 #define READY_WAIT_MS 45000 /* Multus' patience with readinessindicatorfile */
 #define READY_PAUSE_MS 250
 
-#define RDMA_ANNOTATION "kvrail.io/rdma" /* "required": no TCP in its place */
-
 static const struct attach_cluster *cluster_of(const struct add_work *w)
 {
 	return w->en->host.cluster;

@@ -255,6 +255,29 @@ static int check_names(const struct gather *g)
 	return 0;
 }
 
+#define RDMA_ANNOTATION "kvrail.io/rdma"
+
+bool nets_require_rdma(const struct attach_pod *pod)
+{
+	const char *want = annotation_of(pod, RDMA_ANNOTATION);
+
+	return want && !strcmp(want, "required");
+}
+
+static int check_rdma(const struct gather *g)
+{
+	const char *want = annotation_of(g->pod, RDMA_ANNOTATION);
+
+	if (!want || !strcmp(want, "preferred"))
+		return 0;
+	if (strcmp(want, "required"))
+		return err_set(g->e, -EINVAL, "annotation " RDMA_ANNOTATION ": \"%s\" is neither required nor preferred", want);
+	for (size_t i = 0; i < g->n; i++)
+		if (g->nets[i].ours)
+			return 0;
+	return err_set(g->e, -EINVAL, "annotation " RDMA_ANNOTATION ": required, and no network of the pod is a rail: name one in " ANNOTATION_NETWORKS);
+}
+
 /* One network may have the pod's default route, for each family; then the others lose theirs of that family. */
 static int plan_default_route(const struct gather *g)
 {
@@ -294,6 +317,8 @@ int nets_of_pod(struct arena *a, const struct attach_host *host, const struct me
 		r = add_annotated(&g);
 	if (r == 0)
 		r = check_names(&g);
+	if (r == 0)
+		r = check_rdma(&g);
 	if (r == 0)
 		r = plan_default_route(&g);
 	if (r < 0)

@@ -36,6 +36,9 @@ struct net {
 int nets_of_pod(struct arena *a, const struct attach_host *host, const struct meta_conf *mc, const char *ifname,
 		const struct attach_pod *pod, struct net **ret, size_t *ret_n, struct err *e);
 
+/* Does the pod say kvrail.io/rdma: required? NULL: no pod. */
+bool nets_require_rdma(const struct attach_pod *pod);
+
 /*
  * With a device for each that takes one (ids[i] for net i, NULL: none) the final configuration, capability arguments and CNI_ARGS of
  * each. @args: CNI_ARGS of the request; @runtime: runtimeConfig for the default network.

@@ -258,7 +258,6 @@ static void address_step(struct explain *x, yyjson_mut_val *steps, const struct 
 
 static void list_steps(struct explain *x, yyjson_mut_val *steps, const struct explain_pod *p, const struct net *nets, size_t n)
 {
-	const char *required = pairs_get(p->pod.annotations, p->pod.n_annotations, "kvrail.io/rdma");
 	bool rails = false, routes = false;
 
 	for (size_t i = 0; i < n; i++) {
@@ -276,7 +275,7 @@ static void list_steps(struct explain *x, yyjson_mut_val *steps, const struct ex
 			step(x, steps, "%s: made by plugin %s", nets[i].ifname, made_by(x->a, &nets[i]));
 	if (routes)
 		step(x, steps, "the default route is set as asked, and taken from the other networks");
-	if (required && !strcmp(required, "required"))
+	if (nets_require_rdma(&p->pod))
 		step(x, steps, "kvrail.io/rdma: required: the pod does not start if a rail has no RDMA device and GID");
 	if (rails)
 		step(x, steps, "each container that has a VF: its RDMA device nodes, the libraries' environment below what it sets itself, no limit of locked memory");
@@ -441,7 +440,8 @@ static int explain_files(struct cmd_run *run, const struct options *o, struct er
 		else
 			fprintf(stderr, "kvrail explain: %s\n", out_plain(x.a, why.msg));
 	}
-	print_all(&x);
+	if (x.failed < x.n_pods)
+		print_all(&x);
 	return x.failed ? CMD_FAILED : CMD_OK;
 }
 

@@ -54,7 +54,7 @@ def test_an_error_is_told_with_its_place(text, says):
 def test_what_multus_reads_and_no_pod_could_use_is_printed_with_a_warning():
     r = explain("--annotation", "a,", "-o", "json")
     assert json.loads(r.stdout)["networks"][1] == {"name": "", "namespace": "default"}
-    assert "network 2 (character 3): the name" in r.stderr
+    assert "network 2 (character 3): name is missing" in r.stderr
     assert "a@eth:0" not in explain("--annotation", "a@eth:0").stderr and "eth:0" in explain("--annotation", "a@eth:0").stderr
 
 
@@ -114,12 +114,14 @@ def test_a_pods_networks_are_told_with_their_final_configuration(files):
 
 def test_an_unknown_network_names_those_that_there_are(files):
     r = files(NETWORK, nad("x", {"type": "bridge"}, ns="far"), pod("roce-p3"), rc=1)
-    assert "network llm/roce-p3: there is no network llm/roce-p3: in namespace llm there are roce-p2" in r.stderr
+    assert "network llm/roce-p3: there is no network llm/roce-p3: in namespace llm there are roce-p2" in r.stderr and r.stdout == ""
     assert "in namespace far there are x" in files(NETWORK, nad("x", {"type": "bridge"}, ns="far"), pod("far/y"), rc=1).stderr
     assert "in namespace none there is none; the files have llm/roce-p2" in files(NETWORK, pod("none/y"), rc=1).stderr
     assert "give its SriovNetwork or NetworkAttachmentDefinition" in files(pod("y"), rc=1).stderr
     assert "annotation k8s.v1.cni.cncf.io/networks: network 2 (character 3)" in files(NETWORK, pod("a,b/c/d"), rc=1).stderr
     assert "both would be interface net1" in files(NETWORK, pod("roce-p2,roce-p2@net1"), rc=1).stderr
+    assert "no network of the pod is a rail" in files(pod(None, annotations={"kvrail.io/rdma": "required"}), rc=1).stderr
+    assert '"requried" is neither required nor preferred' in files(NETWORK, pod("roce-p2", annotations={"kvrail.io/rdma": "requried"}), rc=1).stderr
     assert "no pod in the input" in files(NETWORK, rc=1).stderr
 
 
