@@ -212,7 +212,7 @@ def idle_controller():
         config = plane.service_account(SYSTEM, "kvrail-controller")
         with open(ROOT / "build/cluster/logs/idle-controller.log", "wb") as log:
             c = subprocess.Popen([nodes.images.build("kvrail"), "controller", "--kubeconfig", config, "--namespace", SYSTEM, "--metrics-address", "127.0.0.1:0",
-                                  "--webhook-address", ""], stderr=log)
+                                  "--webhook-address", "127.0.0.1:0"], stderr=log)
         try:
             plane.wait_for(lambda: len(plane.get(f"/apis/sriovnetwork.openshift.io/v1/namespaces/{SYSTEM}/sriovnetworknodestates")["items"]) == 10,
                            "10 node states", 60)
