@@ -256,6 +256,8 @@ int admit_pod(struct admission *ad, struct err *e)
 
 	if (!is(ad->operation, "CREATE") || !is(doc_str(ad->object, "kind"), "Pod") || is(ad->ns, "kube-system") || is(ad->ns, ad->o->home))
 		return 0;
+	if (doc_str(annotations, "kubernetes.io/config.mirror"))
+		return 0; /* the image of a pod of a file on the node: nothing said here reaches it */
 	if (!doc_str(annotations, ANNOTATION_NETWORKS) && !doc_str(annotations, ANNOTATION_DEFAULT_NETWORK))
 		return 0;
 	if (!yyjson_arr_size(containers) || yyjson_arr_size(containers) > CONTAINERS_MAX)

@@ -63,6 +63,27 @@ static int contest(struct controller *c, struct arena *a, const struct write *x,
 	return -ESTALE;
 }
 
+static uint64_t bit_of(const struct write *x)
+{
+	return 1ull << (x->kind - api_kinds);
+}
+
+/*
+ * CRDs of the SR-IOV operator before it had conditions: the API server drops them without a word, or refuses. What is not told there is not worth a
+ * write that would come again with each pass.
+ */
+static void mute(struct controller *c, const struct write *x)
+{
+	if (!(c->mute_kinds & bit_of(x)))
+		log_warn("the CRD of %s takes no conditions, so that none are written: 'kubectl apply -f deploy/crds' brings one that does", x->kind->kind);
+	c->mute_kinds |= bit_of(x);
+}
+
+static bool is_muted(const struct controller *c, const struct write *x)
+{
+	return x->sub && (c->mute_kinds & bit_of(x));
+}
+
 static int one(struct controller *c, const struct write *x, struct err *e)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
@@ -76,6 +97,8 @@ static int one(struct controller *c, const struct write *x, struct err *e)
 		r = kube_patch(c->kube, a, &ref, x->contested ? KUBE_PATCH_APPLY : KUBE_PATCH_APPLY_FORCE, x->json, &obj, e);
 		if (r == -ESTALE && x->contested)
 			r = contest(c, a, x, &ref, &obj, e);
+		if (r == 0 && x->sub && !yyjson_obj_get(yyjson_obj_get(obj, "status"), "conditions"))
+			mute(c, x);
 		if (r == 0)
 			applied(c, a, x, obj);
 		return r;
@@ -115,7 +138,7 @@ size_t controller_execute(struct controller *c, struct writes *w)
 
 		if (!controller_leads(c))
 			break;
-		if (x->group && x->group == broken)
+		if ((x->group && x->group == broken) || is_muted(c, x))
 			continue;
 		r = one(c, x, &e);
 		c->written[x->verb]++;
@@ -128,6 +151,10 @@ size_t controller_execute(struct controller *c, struct writes *w)
 		/* what it was decided on has changed: the watch brings the news, and with it another pass */
 		if (r == -ESTALE || r == -ENOENT)
 			continue;
+		if (r == -EINVAL && x->sub && strstr(e.msg, "conditions")) {
+			mute(c, x);
+			continue;
+		}
 		failed(c, x, r, &e);
 		failures++;
 		if (kube_is_away(r))

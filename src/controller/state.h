@@ -43,6 +43,8 @@ struct controller {
 	char problem[TASKS][ERR_MSG_MAX]; /* what stands in the way of each; "": nothing */
 	_Atomic bool started;		/* the kinds are there and this replica is a candidate */
 
+	unsigned streak;		/* passes on end that wrote something */
+	uint64_t mute_kinds;		/* bit of api_kinds[]: its CRD takes no conditions, none are written */
 	unsigned long crash_at, writes; /* development: die before the n-th write */
 
 	_Atomic uint64_t passes, written[COUNT_VERBS], write_failures, conflicts;

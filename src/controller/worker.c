@@ -15,6 +15,8 @@
 #define AGAIN_MIN_S 1		/* after a write that failed: doubled each time */
 #define AGAIN_MAX_S 60
 #define SAFETY_S 600		/* a pass even when nothing seems to have changed */
+#define STREAK_LONG 100u		/* passes on end that wrote something: more than any rollout has */
+#define STREAK_MS_MAX 5000u
 #define WEBHOOK_AGAIN_S 5
 #define PATIENCE_NS 5000000000ull /* before a list that is not there yet is a problem */
 #define CALM_S 5		/* after the last task, memory is given back */
@@ -249,13 +251,31 @@ static unsigned wait_for_work(struct controller *c)
 	return now;
 }
 
+/*
+ * Passes that find something to write each time go slower and slower: somebody undoes what they write, in a way that no field manager
+ * tells.
+ */
+static void slow_down(struct controller *c, unsigned long writes_before)
+{
+	c->streak = c->writes == writes_before ? 0 : c->streak + 1;
+	if (c->streak == STREAK_LONG)
+		log_warn("%u passes on end had something to write: is another program undoing it?", STREAK_LONG);
+	if (c->streak >= STREAK_LONG)
+		clock_sleep_ms((c->streak - STREAK_LONG + 1) * 100 < STREAK_MS_MAX ? (c->streak - STREAK_LONG + 1) * 100 : STREAK_MS_MAX);
+}
+
 static void do_pass(struct controller *c, unsigned *again)
 {
+	unsigned long before = c->writes;
+	size_t failures;
+
 	if (!all_synced(c)) {
 		controller_wake_in(c, TASK_PASS, 1);
 		return;
 	}
-	if (pass(c)) {
+	failures = pass(c);
+	slow_down(c, before);
+	if (failures) {
 		controller_wake_in(c, TASK_PASS, *again);
 		*again = *again * 2 > AGAIN_MAX_S ? AGAIN_MAX_S : *again * 2;
 	} else {

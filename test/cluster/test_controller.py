@@ -567,6 +567,24 @@ def test_missing_crds_are_named_with_the_command(boot_plane):
         plane.wait_for(lambda: c.get("/readyz")[0] == 200, "ready once they are there", 40)
 
 
+def test_an_old_crd_without_conditions_is_told_once(boot_plane):
+    plane = boot_plane()
+    plane.install_crds()
+    install(plane)
+    crd = yaml.safe_load((TREE / "deploy/crds/sriovnetwork.openshift.io_sriovnetworks.yaml").read_text())
+    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"] = {"type": "object"}
+    plane.apply(crd)
+    plane.namespace("llm")
+    with Controller(plane) as c:
+        plane.apply(network("away", networkNamespace="llm"))
+        plane.wait_for(lambda: "takes no conditions" in c.log.read_text(), "the word about it", 30)
+        assert plane.find(f"{nads('llm')}/away")
+        plane.patch(f"{SRIOV}/sriovnetworks/away", {"spec": {"trust": "on"}})
+        plane.wait_for(lambda: '"trust"' in plane.get(f"{nads('llm')}/away")["spec"]["config"], "its work goes on")
+        time.sleep(2)
+        assert c.log.read_text().count("takes no conditions") == 1 and c.metric("kvrail_controller_write_failures_total") == 0
+
+
 def test_missing_rights_are_named(boot_plane):
     plane = boot_plane()
     plane.install_crds()

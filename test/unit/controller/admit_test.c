@@ -173,6 +173,9 @@ static void pods_of_the_system_are_never_touched(void **state)
 	assert_int_equal(t.verdict, ADMIT_UNCHANGED);
 	ask(&t, ADMIT_PODS, "llm", "DELETE", "null");
 	assert_int_equal(t.verdict, ADMIT_UNCHANGED);
+	ask(&t, ADMIT_PODS, "llm", "CREATE", "{\"kind\":\"Pod\",\"metadata\":{\"annotations\":{\"kubernetes.io/config.mirror\":\"x\","
+					     "\"k8s.v1.cni.cncf.io/networks\":\"p0\"}},\"spec\":{\"containers\":[{}]}}");
+	assert_int_equal(t.verdict, ADMIT_UNCHANGED);
 	pod(&t, "nowhere", "{\"hostNetwork\":true,\"containers\":[{}]}");
 	assert_int_equal(t.verdict, ADMIT_UNCHANGED);
 	assert_non_null(strstr(yyjson_get_str(yyjson_arr_get_first(yyjson_obj_get(t.response, "warnings"))), "hostNetwork"));
