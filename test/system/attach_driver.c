@@ -8,10 +8,11 @@
  *	attach_driver STATE steps
  *	attach_driver STATE bench N NETNS  ADD and DEL, N times in this process: microseconds of the pair, median
  *	attach_driver STATE storm N NETNS...  N rounds of ADD and DEL, a thread for each namespace
+ * CONF in the environment: the configuration of bench and storm instead of one with a rail.
  * KVRAIL_TEST_DEVICES lists the devices: netdevs ("d0 d1") or PCI addresses of VFs. STATE/nads/NS.NAME.json are the networks'
  * configurations (NS.NAME.resource beside it: its resource, empty for none). KVRAIL_CRASH_AT kills the process at a step; KVRAIL_SOFT_ROCE allows soft RoCE.
  * With KVRAIL_TEST_CLUSTER the engine is one in a cluster: STATE/pods/NS.NAME.json is a pod {"uid", "annotations", "containers": [{"name",
- * "env": [NAMES], "gpu", "devices": {RESOURCE: [IDS]}}]}; status/NS.NAME and events are what it wrote; cdi, env, conf and cni are its folders.
+ * "env": [NAMES], "gpu", "devices": {RESOURCE: [IDS]}}]}, any.json every other; status/NS.NAME and events are what it wrote; cdi, env, conf and cni are its folders.
  * KVRAIL_TEST_BIN: where plugins are. KVRAIL_TEST_TIMEOUT: of theirs, in ms. KVRAIL_TEST_NO_CDI: the runtime has none.
  */
 #include <fcntl.h>
@@ -109,7 +110,8 @@ static yyjson_val *read_pod(const struct driver *d, struct arena *a, const char 
 	yyjson_val *v;
 	size_t len;
 
-	if (file_read(AT_FDCWD, arena_printf(a, "%s/pods/%s.%s.json", d->state, ns, name), 1u << 20, &text, &len) < 0) {
+	if (file_read(AT_FDCWD, arena_printf(a, "%s/pods/%s.%s.json", d->state, ns, name), 1u << 20, &text, &len) < 0 &&
+	    file_read(AT_FDCWD, arena_printf(a, "%s/pods/any.json", d->state), 1u << 20, &text, &len) < 0) {
 		err_set(e, -ENOENT, "there is no pod %s/%s", ns, name);
 		return NULL;
 	}
@@ -308,7 +310,7 @@ static void *storm_thread(void *arg)
 
 	for (unsigned i = 0; i < s->rounds; i++) {
 		snprintf(container, sizeof(container), "c%u-%u", s->number, i);
-		s->failed += add_del(s->d, container, s->netns, conf);
+		s->failed += add_del(s->d, container, s->netns, getenv("CONF") ? getenv("CONF") : conf);
 	}
 	return NULL;
 }

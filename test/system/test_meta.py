@@ -519,3 +519,17 @@ def test_our_own_plugin_within_anothers_chain_is_an_error_and_no_deadlock(node):
     node.make_pod("odd")
     assert "cannot be part of another maker's chain" in node.cni("ADD", check=False).json["msg"]
     node.assert_clean()
+
+
+def test_pods_that_come_and_go_at_once_leave_nothing(tmp_path):
+    """Plugins are forked from many threads; each sees its own pod, and none keeps another's pipes open."""
+    n = Cluster(tmp_path, pods=6)
+    try:
+        n.nad("side", {"cniVersion": "0.4.0", "type": "ptp", "ipam": {"type": "host-local", "dataDir": f"{n.state}/host-local", "subnet": "10.96.0.0/24"}})
+        (n.state / "pods/any.json").write_text(json.dumps({"annotations": {"k8s.v1.cni.cncf.io/networks": "llm/side@side0"}}))
+        n.driver("storm", "3", *[f"/run/netns/{p}" for p in n.pods], env={"CONF": json.dumps(n.conf)})
+        n.assert_clean()
+        assert [x for x in n.files("host-local", "side") if x[0].isdigit()] == []
+        assert len([e for e in n.events() if " AddedInterface: Add net1 [10.88.0." in e and "; side0 [10.96.0." in e]) == 18
+    finally:
+        n.close()
