@@ -77,7 +77,7 @@ bool cluster_knows(struct cluster *cl, struct err *e)
 void cluster_poke(struct cluster *cl)
 {
 	pthread_mutex_lock(&cl->lock);
-	cluster_poke(cl);
+	cl->dirty = true;
 	pthread_cond_signal(&cl->wake);
 	pthread_mutex_unlock(&cl->lock);
 }

@@ -87,12 +87,28 @@ static yyjson_mut_val *containers(yyjson_mut_doc *doc, yyjson_val *spec)
 	return list;
 }
 
-/* A pod without networks of its own gets the default network alone, for which nothing of its containers matters. */
-static bool has_networks(yyjson_val *meta)
+/* Does a container ask for a device ("openshift.io/p2rdma"), of whomever? */
+static bool has_devices(yyjson_val *spec)
 {
-	const char *s = doc_str(yyjson_obj_get(meta, "annotations"), "k8s.v1.cni.cncf.io/networks");
+	static const char *const where[] = { "initContainers", "containers" };
+	yyjson_val *c, *key, *value;
+	size_t i, k, max, max_keys;
 
-	return s && *s;
+	for (size_t w = 0; w < ARRAY_SIZE(where); w++)
+		yyjson_arr_foreach(yyjson_obj_get(spec, where[w]), i, max, c)
+			yyjson_obj_foreach(yyjson_obj_get(yyjson_obj_get(c, "resources"), "limits"), k, max_keys, key, value)
+				if (strchr(yyjson_get_str(key), '/'))
+					return true;
+	return false;
+}
+
+/* A pod with neither gets the default network alone, for which nothing of its containers matters. */
+static bool needs_containers(yyjson_val *meta, yyjson_val *spec)
+{
+	yyjson_val *all = yyjson_obj_get(meta, "annotations");
+	const char *networks = doc_str(all, "k8s.v1.cni.cncf.io/networks");
+
+	return (networks && *networks) || doc_str(all, "v1.multus-cni.io/default-network") || has_devices(spec);
 }
 
 const char *watch_keep_pod(void *cluster, struct arena *a, yyjson_val *pod)
@@ -106,7 +122,7 @@ const char *watch_keep_pod(void *cluster, struct arena *a, yyjson_val *pod)
 		return NULL;
 	copy_str(doc, v, meta, "uid");
 	yyjson_mut_obj_add_val(doc, v, "annotations", annotations(doc, yyjson_obj_get(meta, "annotations")));
-	if (has_networks(meta))
+	if (needs_containers(meta, yyjson_obj_get(pod, "spec")))
 		yyjson_mut_obj_add_val(doc, v, "containers", containers(doc, yyjson_obj_get(pod, "spec")));
 	copy_str(doc, v, status, "hostIP");
 	return doc_mut_to_json(a, v, false);

@@ -50,9 +50,12 @@ static void of_a_pod_only_what_an_attachment_needs_is_kept(void **state)
 			    "\"hostIP\":\"10.0.0.7\"}");
 }
 
-static void a_pod_without_networks_keeps_no_containers(void **state)
+static void a_pod_without_networks_and_devices_keeps_no_containers(void **state)
 {
-	assert_null(strstr(pod("", "Running"), "containers"));
+	assert_non_null(strstr(pod("", "Running"), "containers")); /* it asks for a GPU */
+	assert_string_equal(watch_keep_pod(NULL, a, json("{\"metadata\":{\"uid\":\"u\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"resources\":"
+							 "{\"limits\":{\"cpu\":1}}}]},\"status\":{\"phase\":\"Pending\"}}")),
+			    "{\"uid\":\"u\",\"annotations\":{}}");
 }
 
 static void a_pod_that_has_ended_is_not_kept(void **state)
@@ -73,7 +76,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(of_a_pod_only_what_an_attachment_needs_is_kept, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_pod_without_networks_keeps_no_containers, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_pod_without_networks_and_devices_keeps_no_containers, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_pod_that_has_ended_is_not_kept, setup, teardown),
 		cmocka_unit_test_setup_teardown(of_a_nad_its_configuration_and_its_resource_are_kept, setup, teardown),
 	};
