@@ -64,7 +64,7 @@ static int tcp_listen(const char *address, struct err *e)
 	_cleanup_(free_addresses) struct addrinfo *list = NULL;
 	_cleanup_arena_ struct arena *a = arena_new();
 	struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV };
-	const char *host, *port;
+	const char *host = NULL, *port = NULL;
 	int r, fd = -EADDRNOTAVAIL;
 
 	r = split(a, address, &host, &port, e);
