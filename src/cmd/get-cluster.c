@@ -131,29 +131,49 @@ static int get_one(struct cmd_run *run, struct kube *k, const struct kube_ref *r
 	return r < 0 ? r : add(l, v);
 }
 
-int get_from_cluster(struct cmd_run *run, const struct get_options *o, struct err *e)
+/* What one kind has. */
+static int get_kind(struct cmd_run *run, const struct get_options *o, struct kube *k, struct listing *l, struct err *e)
 {
 	struct kube_select select = { .labels = o->selector };
-	struct listing l = { .arena = run->arena, .doc = doc_new(run->arena) };
-	_cleanup_kube_ struct kube *k = NULL;
 	struct cluster_args args;
 	struct kube_ref ref;
-	int r;
+	int r = cmd_cluster_args(run, k, 0, &args, e);
 
-	l.list = yyjson_mut_arr(l.doc);
-	l.kind = &args.kind;
-	r = cmd_cluster_open(&o->cluster, NULL, &k, e);
-	if (r == 0)
-		r = cmd_cluster_args(run, k, 0, &args, e);
 	if (r < 0)
 		return r;
 	if (args.n_names && (o->all || o->selector))
 		return err_set(e, -EINVAL, "a name and %s do not go together", o->all ? "--all-namespaces" : "--selector");
+	l->kind = &args.kind;
 	ref = (struct kube_ref){ args.kind.group, args.kind.version, args.kind.plural,
 				 !args.kind.namespaced || o->all ? NULL : o->namespace ? o->namespace : kube_namespace(k), NULL, NULL };
-	for (size_t i = 0; (i < args.n_names || (i == 0 && !args.n_names)) && r == 0; i++) {
-		ref.name = args.n_names ? args.names[i] : NULL;
-		r = get_one(run, k, &ref, &select, &l, o->all && args.kind.namespaced, e);
+	if (!args.n_names)
+		return get_one(run, k, &ref, &select, l, o->all && args.kind.namespaced, e);
+	for (size_t i = 0; i < args.n_names && r == 0; i++) {
+		ref.name = args.names[i];
+		r = get_one(run, k, &ref, &select, l, false, e);
+	}
+	return r;
+}
+
+int get_from_cluster(struct cmd_run *run, const struct get_options *o, struct err *e)
+{
+	struct listing l = { .arena = run->arena, .doc = doc_new(run->arena) };
+	_cleanup_kube_ struct kube *k = NULL;
+	char *next, *words = arena_strdup(run->arena, run->args[0]);
+	bool several = strchr(words, ',');
+	struct cmd_run one = *run;
+	int r;
+
+	l.list = yyjson_mut_arr(l.doc);
+	if (several && run->n_args > 1)
+		return err_set(e, -EINVAL, "names and several kinds do not go together: write KIND/NAME");
+	r = cmd_cluster_open(&o->cluster, NULL, &k, e);
+	one.args = arena_memdup(run->arena, run->args, run->n_args * sizeof(*run->args));
+	for (char *word = strtok_r(words, ",", &next); word && r == 0; word = strtok_r(NULL, ",", &next)) {
+		one.args[0] = word;
+		r = get_kind(&one, o, k, &l, e);
+		if (several && next && *next && run->output == OUT_TABLE)
+			putchar('\n');
 	}
 	if (r == 0 && run->output != OUT_TABLE)
 		out_value(run, l.list);
