@@ -9,7 +9,9 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-DRIVER = ROOT / os.environ.get("KVRAIL_BUILD", "build-asan") / "test/system/kube_driver"
+PROGRAM = "test/system/kube_driver"
+BUILD = os.environ.get("KVRAIL_BUILD") or ("build-asan" if (ROOT / "build-asan" / PROGRAM).exists() else "build")
+DRIVER = ROOT / BUILD / PROGRAM
 
 
 def environment(config, **more):

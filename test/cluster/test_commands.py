@@ -10,7 +10,8 @@ import time
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-KVRAIL = ROOT / os.environ.get("KVRAIL_BUILD", "build-asan") / "kvrail"
+BUILD = os.environ.get("KVRAIL_BUILD") or ("build-asan" if (ROOT / "build-asan/kvrail").exists() else "build")
+KVRAIL = ROOT / BUILD / "kvrail"
 pytestmark = pytest.mark.skipif(not os.access(KVRAIL, os.X_OK), reason=f"{KVRAIL} is not built: run 'make asan'")
 
 NETWORK = """apiVersion: sriovnetwork.openshift.io/v1

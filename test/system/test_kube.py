@@ -282,6 +282,21 @@ echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","s
     assert r.error == "EACCES" and "cannot be started" in r.text and "Install it from somewhere." in r.text
 
 
+def test_a_proxy_is_used_when_one_is_named_but_not_for_this_machine(server, tmp_path):
+    config = kubeconfig(tmp_path, "http://api.example", cluster={"proxy-url": server.url})
+    assert run(config, "raw", "GET", "/version").rc == 0
+    config = kubeconfig(tmp_path, "http://api.example")
+    assert run(config, "raw", "GET", "/version", environ={"http_proxy": server.url}).rc == 0
+    assert [r.path for r in server.requests] == ["http://api.example/version"] * 2
+    config = kubeconfig(tmp_path, server.url)
+    assert run(config, "raw", "GET", "/version", environ={"http_proxy": "http://127.0.0.1:1"}).rc == 0
+
+
+def test_another_user_is_impersonated(server, tmp_path):
+    run(kubeconfig(tmp_path, server.url, user={"token": "t", "as": "jane", "as-groups": ["dev", "ops"]}), "raw", "GET", "/version")
+    assert server.requests[0].headers["Impersonate-User"] == "jane" and server.requests[0].headers["Impersonate-Group"] in ("dev", "ops")
+
+
 # TLS
 
 @pytest.fixture
