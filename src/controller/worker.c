@@ -259,7 +259,7 @@ static void slow_down(struct controller *c, unsigned long writes_before)
 {
 	c->streak = c->writes == writes_before ? 0 : c->streak + 1;
 	if (c->streak == STREAK_LONG)
-		log_warn("%u passes on end had something to write: is another program undoing it?", STREAK_LONG);
+		log_info("%u passes on end had something to write: many nodes change, or another program undoes it", STREAK_LONG);
 	if (c->streak >= STREAK_LONG)
 		clock_sleep_ms((c->streak - STREAK_LONG + 1) * 100 < STREAK_MS_MAX ? (c->streak - STREAK_LONG + 1) * 100 : STREAK_MS_MAX);
 }
