@@ -161,6 +161,22 @@ int meta_prepare(struct add_work *w, struct rail **ret, size_t *ret_n, struct cn
 	return 0;
 }
 
+/* An init container's device is handed on to another: a specification that names it twice is none. */
+static void drop_repeated(struct add_work *w)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < w->n_devices; i++) {
+		size_t k = 0;
+
+		while (k < n && strcmp(w->devices[k].id, w->devices[i].id))
+			k++;
+		if (k == n)
+			w->devices[n++] = w->devices[i];
+	}
+	w->n_devices = n;
+}
+
 /* Devices of rails that kubelet did not hand out: named by an annotation, or by the configuration. */
 static void add_rail_devices(struct add_work *w)
 {
@@ -191,6 +207,7 @@ void meta_fill(struct add_work *w)
 				(struct attachment_delegate){ .network = net->network, .ifname = net->ifname, .conf = net->text,
 							      .runtime = net->runtime, .args = net->args, .master = net->master };
 	}
+	drop_repeated(w);
 	add_rail_devices(w);
 	for (size_t i = 0; i < w->n_devices; i++)
 		*(const char **)arena_push(at->arena, &at->devices, &at->n_devices, sizeof(*at->devices)) = w->devices[i].id;

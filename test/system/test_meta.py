@@ -195,12 +195,13 @@ def test_a_network_can_have_the_default_route(node):
 
 def test_cdi_gives_each_container_its_own_devices_and_leaves_what_it_sets(node):
     node.make_pod("a,b", containers=[{"name": "main", "env": ["UCX_TLS"], "devices": {"test/soft": ["d0"]}},
-                                     {"name": "side", "devices": {"test/soft": ["d1"], "test/more": ["spare"]}}])
+                                     {"name": "side", "devices": {"test/soft": ["d1"], "test/more": ["spare"]}},
+                                     {"name": "handed-on", "devices": {"test/soft": ["d0"]}}])
     node.cni("ADD")
     spec = json.loads((node.state / "cdi/kvrail-c1.json").read_text())
     assert spec["kind"] == "kvrail.io/vf" and spec["cdiVersion"] == "0.5.0"
     dev = {d["name"]: d["containerEdits"] for d in spec["devices"]}
-    assert set(dev) == {"d0", "d1", "spare"}
+    assert sorted(d["name"] for d in spec["devices"]) == ["d0", "d1", "spare"]
     env = {n: dict(e.split("=", 1) for e in dev[n].get("env", [])) for n in dev}
     assert env["d0"]["UCX_NET_DEVICES"] == "net1" and "UCX_TLS" not in env["d0"]  # the container sets it
     assert env["d1"]["UCX_NET_DEVICES"] == "net2" and env["d1"]["UCX_TLS"].startswith("tcp")
