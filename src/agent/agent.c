@@ -23,6 +23,7 @@
 #define RECOVER_MS 30000
 #define CONF_MS 5000	   /* the CNI configuration is looked at so often, beside changes of its folder */
 #define CALM_LOOKS 2	   /* so many of them without a request */
+#define SAME_REASON 60	   /* bytes: what follows (how many ms it took) changes all the time */
 #define CONF_EARLY_MS 300 /* while the agent is not ready */
 
 struct loop {
@@ -102,7 +103,7 @@ static void set_ready(struct agent *ag, const char *why_not)
 
 	pthread_mutex_lock(&ag->why_lock);
 	was = ag->ready;
-	if (why_not && (was || !ag->why_not || strcmp(ag->why_not, why_not)))
+	if (why_not && (was || !ag->why_not || strncmp(ag->why_not, why_not, SAME_REASON)))
 		log_warn("not ready: %s", why_not);
 	if (!why_not && !was)
 		log_info("ready: %s on %s", ag->node, ag->options->socket);

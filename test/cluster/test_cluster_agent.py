@@ -275,6 +275,8 @@ def test_pods_that_are_known_start_without_the_api_server_and_every_pod_ends(hos
     assert {"d0", "d1", "d2", "d3"} <= host.host_links()
     host.relay.start()
     host.wait_for(lambda: not held(system, namespace) and not os.listdir(host.state / "attach"), "the address to come back", 60)
+    host.wait_for(lambda: "k8s.v1.cni.cncf.io/network-status" in system.get(f"/api/v1/namespaces/{namespace}/pods/new")["metadata"]["annotations"],
+                  "the network-status that could not be written then", 60)
 
 
 # what plain interfaces have: no RDMA device, no port; "#1": of the second rail
