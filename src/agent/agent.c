@@ -11,6 +11,7 @@
 #include "agent/cniconf.h"
 #include "agent/container.h"
 #include "agent/farewell.h"
+#include "agent/multus.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -351,10 +352,12 @@ static int install_shim(const struct agent_options *o, struct err *e)
 static int start_in_cluster(struct agent *ag, struct err *e)
 {
 	const struct ipam_pools_options io = { .node = ag->node, .namespace = ag->options->ipam_namespace };
-	int r = install_shim(ag->options, e);
+	int r = cluster_open(ag, e);
 
+	if (r < 0 && !ag->options->kubeconfig)
+		return err_append(e, r, " (for one host without Kubernetes: --standalone)");
 	if (r == 0)
-		r = cluster_open(ag, e);
+		r = install_shim(ag->options, e);
 	if (r == 0)
 		r = ipam_pools_start(ag->cluster->kube, &io, &ag->ipam, e);
 	if (r == 0)
@@ -376,6 +379,8 @@ static int start(struct agent *ag, struct err *e)
 	r = o->standalone ? start_standalone(ag, e) : start_in_cluster(ag, e);
 	if (r == 0)
 		r = httpd_start(o->socket, REQUEST_MAX, CONNECTIONS_MAX, agent_request, ag, &ag->httpd, e);
+	if (r == 0 && o->multus_socket)
+		r = multus_link(o->multus_socket, o->socket, e);
 	if (r < 0 || !o->metrics)
 		return r;
 	r = httpd_start_tcp(o->metrics, NULL, 0, SCRAPERS_MAX, agent_metrics_serve, ag, &ag->metrics_httpd, e);
@@ -416,6 +421,8 @@ int agent_run(const struct agent_options *o, struct err *e)
 	if (r >= 0)
 		r = loop_run(&ag, e);
 	httpd_stop(ag.metrics_httpd);
+	if (ag.httpd && o->multus_socket)
+		multus_unlink(o->multus_socket, o->socket);
 	httpd_stop(ag.httpd);
 	pthread_mutex_lock(&ag.apply_lock); /* an apply that runs is finished first */
 	pthread_mutex_unlock(&ag.apply_lock);

@@ -24,6 +24,7 @@ struct agent_options {
 	const struct agent_netdev *netdevs;
 	size_t n_netdevs;
 
+	const char *multus_socket; /* "/run/multus/multus.sock", to be another name of the socket; NULL: it is not */
 	const char *metrics;	/* "[HOST]:PORT" to serve metrics on; NULL: on the socket only */
 	bool standalone;	/* else in a cluster, for which is what follows */
 	const char *kubeconfig; /* NULL: as kube_open() finds one */

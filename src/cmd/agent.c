@@ -10,7 +10,7 @@
 
 struct options {
 	bool standalone, soft_roce, list_steps;
-	const char *socket, *state, *node, *rdma_netns, *log_level, *share, *kubeconfig, *kubelet_dir, *cni_conf_dir, *cni_conf_name, *cni_bin_dir, *shim, *devinfo_dir, *shared, *metrics, *multus_conf_dir, *multus_dir, *cdi_dir;
+	const char *socket, *state, *node, *rdma_netns, *log_level, *share, *kubeconfig, *kubelet_dir, *cni_conf_dir, *cni_conf_name, *cni_bin_dir, *shim, *devinfo_dir, *shared, *metrics, *multus_conf_dir, *multus_dir, *multus_socket, *cdi_dir;
 	bool keep_conf;
 	struct cmd_strings netdevs;
 };
@@ -41,6 +41,8 @@ static const struct cmd_option options[] = {
 	  "configurations that networks name instead of having one (default /etc/cni/multus/net.d)" },
 	{ "multus-dir", 0, CMD_STRING, offsetof(struct options, multus_dir), "DIR", NULL,
 	  "where results of other makers' plugins are kept, as Multus keeps them (default /var/lib/cni/multus)" },
+	{ "multus-socket", 0, CMD_STRING, offsetof(struct options, multus_socket), "PATH", NULL,
+	  "make PATH (Multus has /run/multus/multus.sock) lead to the agent: for a Go multus-shim whose daemon is gone" },
 	{ "shim", 0, CMD_STRING, offsetof(struct options, shim), "FILE", NULL, "the kvrail-cni to install (default: the one beside this program)" },
 	{ "keep-cni-conf", 0, CMD_FLAG, offsetof(struct options, keep_conf), NULL, NULL,
 	  "leave kvrail's configuration at SIGTERM: pods wait for the next agent instead of starting without their networks" },
@@ -139,6 +141,7 @@ static int run_agent(struct cmd_run *run, struct err *e)
 		.cni_conf_name = o->cni_conf_name ? o->cni_conf_name : "00-kvrail.conf",
 		.cni_bin_dir = o->cni_bin_dir ? o->cni_bin_dir : "/opt/cni/bin",
 		.metrics = o->metrics,
+		.multus_socket = o->multus_socket,
 		.multus_conf_dir = o->multus_conf_dir ? o->multus_conf_dir : "/etc/cni/multus/net.d",
 		.multus_dir = o->multus_dir ? o->multus_dir : "/var/lib/cni/multus",
 		.cdi_dir = !o->cdi_dir ? "/var/run/cdi" : strcmp(o->cdi_dir, "none") ? o->cdi_dir : NULL,

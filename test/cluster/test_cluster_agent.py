@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import time
 
 import pytest
@@ -396,3 +397,21 @@ def test_many_pods_at_once_while_it_is_scraped_and_the_api_server_stutters(tmp_p
                 d.result()
         host.wait_for(lambda: not held(system, namespace) and not os.listdir(host.state / "attach"), "all of it to go", 60)
         assert set(devices["rail0"] + devices["rail1"]) <= host.host_links()
+
+
+def test_multus_own_socket_leads_to_the_agent_unless_its_daemon_lives(host):
+    multus = host.dir / "multus-run/multus.sock"
+    host.start(f"--multus-socket={multus}").wait_ready()
+    with socket.socket(socket.AF_UNIX) as s:  # as Go's shim does: a POST with body null
+        s.connect(str(multus))
+        s.sendall(b"POST /readyz HTTP/1.1\r\nHost: dummy\r\nContent-Length: 4\r\nConnection: close\r\n\r\nnull")
+        assert s.recv(4096).startswith(b"HTTP/1.1 200")
+    host.stop()
+    assert not multus.is_symlink()
+    with socket.socket(socket.AF_UNIX) as daemon:
+        daemon.bind(str(multus))
+        daemon.listen()
+        host.start(f"--multus-socket={multus}")
+        assert host.process.wait(30) == 1 and "Multus' daemon answers" in host.log.read_text().splitlines()[-1]
+    host.start(f"--multus-socket={multus}").wait_ready()  # it is dead now
+    assert multus.is_symlink()
