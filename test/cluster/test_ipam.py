@@ -3,13 +3,15 @@
 import collections
 import errno
 import ipaddress
+import os
 import random
+import subprocess
 import threading
 import time
 
 import pytest
 
-from ipam import GROUP, Died, Node, Refused, config_for, entries, ipam, pools, reservations, together
+from ipam import GROUP, WHEREABOUTS, Died, Node, Refused, Whereabouts, config_for, entries, ipam, pools, reservations, together
 
 NET = ipam("10.56.0.0/16")
 
@@ -32,6 +34,14 @@ def nodes(config, namespace):
     yield start
     for n in all:
         n.close()
+
+
+@pytest.fixture
+def netns():
+    name = f"kvi-{os.getpid()}"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    yield f"/run/netns/{name}"
+    subprocess.run(["ip", "netns", "del", name])
 
 
 def writes(plane, namespace):
@@ -179,6 +189,87 @@ def test_5000_mixed_operations_with_kills_give_nothing_twice_and_leak_nothing(co
         for owner in list(run.alive):
             checker.delete(owner)
     assert entries(control_plane, namespace) == {} and reservations(control_plane, namespace) == {}
+
+
+@pytest.mark.skipif(not os.access(WHEREABOUTS, os.X_OK), reason="KVRAIL_PEERS has no whereabouts")
+@pytest.mark.skipif(os.geteuid() != 0, reason="whereabouts needs a network namespace: root")
+def test_go_whereabouts_and_ours_share_pools_through_kills(control_plane, namespace, config, netns):
+    """Both kinds of nodes on one pool, and on one that overlaps it, at once; some are killed. What pods keep is theirs alone; the
+    reconciliation leaves nothing else."""
+    nets = [ipam("10.63.0.0/24"), ipam("10.63.0.0/23")]
+    gos = [Whereabouts(config, netns, net) for net in nets]
+    nodes = [Node(config, f"node-{i}", namespace).wait_ready() for i in range(3)]
+    dice, alive, lock = random.Random(7), {}, threading.Lock()
+
+    def ours(i, t):
+        rolls = random.Random(i * 10 + t)
+        mine = []
+        for n in range(20):
+            try:
+                if mine and rolls.random() < 0.4:
+                    name = mine.pop()
+                    with lock:
+                        del alive[name]
+                    nodes[i].delete(name)
+                else:
+                    name = f"c-{i}-{t}-{n}"
+                    (given,) = nodes[i].add(name, f"llm/{name}", rolls.choice(nets))
+                    with lock:
+                        alive[name] = given
+                    mine.append(name)
+            except Died:
+                return
+
+    def go(t):
+        rolls = random.Random(1000 + t)
+        mine = []
+        for n in range(4):
+            name, net = f"go-{t}-{n}", rolls.randrange(2)
+            p = gos[net].begin("ADD", name, f"llm/{name}")
+            if rolls.random() < 0.25:
+                time.sleep(rolls.uniform(0, 2))
+                p.kill()
+            try:
+                (given,) = gos[net].end(p)
+            except (Died, Refused, ValueError):
+                continue
+            with lock:
+                alive[name] = given
+            mine.append((name, net))
+            if rolls.random() < 0.4:
+                name, net = mine.pop(0)
+                with lock:
+                    del alive[name]
+                gos[net].delete(name, f"llm/{name}")
+
+    gos[0].add("go-first", "llm/go-first")  # from here on the Lease tells that Go nodes are about
+    gos[0].delete("go-first", "llm/go-first")
+    threads = [threading.Thread(target=ours, args=(i, t)) for i in range(3) for t in range(2)]
+    threads += [threading.Thread(target=go, args=(t,)) for t in range(4)]
+    for t in threads:
+        t.start()
+    time.sleep(dice.uniform(1, 3))
+    nodes[2].kill()
+    for t in threads:
+        t.join()
+    addresses = [a.split("/")[0] for a in alive.values()]
+    assert len(set(addresses)) == len(addresses), "an address was given twice"
+    pods = [f"llm/{name}" for name in alive]
+    while nodes[0].reconcile(pods):
+        pass
+    held = entries(control_plane, namespace)
+    assert sorted(e["podref"] for e in held.values()) == sorted(pods)
+    assert sorted(r["podref"] for r in reservations(control_plane, namespace).values()) == sorted(pods)
+    # names, offsets and results are the same: what one side gave the other finds again
+    name = next(n for n in alive if n.startswith("c-0"))
+    net = 0 if alive[name].endswith("/24") else 1
+    assert gos[net].add(f"{name}-again", f"llm/{name}") == [alive[name]]
+    name = next(n for n in alive if n.startswith("go-"))
+    net = 0 if alive[name].endswith("/24") else 1
+    assert nodes[0].add(f"{name}-again", f"llm/{name}", nets[net]) == [alive[name]]
+    print(f"{len(alive)} pods of both kinds alive, {len(addresses)} addresses, none twice")
+    for n in nodes:
+        n.close()
 
 
 class Run:
