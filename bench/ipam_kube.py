@@ -32,8 +32,9 @@ def nodes_of(config, namespace, count):
 
 def ours(config, namespace, net, count, pods, interfaces):
     """Seconds, and what the nodes did meanwhile."""
+    with Node(config, "first", namespace) as first:  # the pool is there, as with Whereabouts
+        first.add("warm", "llm/warm", net)
     nodes = nodes_of(config, namespace, count)
-    nodes[0].add("warm", "llm/warm", net)
     before = sum((n.stats() for n in nodes), collections.Counter())
     given, seconds = together([(lambda i=i: nodes[i % count].begin_add(f"c{i}", f"llm/p{i}", net, interfaces), nodes[i % count].end)
                                for i in range(pods)])

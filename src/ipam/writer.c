@@ -15,7 +15,7 @@
 #define PATCH_NS 4000000u      /* what a patch takes at least, */
 #define ADDRESS_NS 1000000u    /* and more for each address in it */
 #define SPREAD 16	       /* writers that meet spread over the time of so many patches, */
-#define PAUSE_NS 15000000000u  /* but not more than this */
+#define PAUSE_NS 5000000000u   /* but not more than this */
 
 /* A new, empty pool. */
 static int create(struct pool *p, struct err *e)
@@ -132,7 +132,7 @@ static bool is_contended(const struct pool *p)
 
 /*
  * Writers that meet keep out of each other's way by chance: a server that gets several patches of one object at once applies each of them again
- * after each that goes before. How long a patch takes says how busy it is. Who waits meanwhile comes along.
+ * after each that goes before. How long a patch takes says how far apart. Who waits meanwhile comes along.
  */
 static void spread(const struct pool *p, size_t addresses)
 {
@@ -205,6 +205,14 @@ static int prepare(struct pool *p, struct batch *b, struct arena *a, struct err 
 	return r;
 }
 
+/* What a patch takes when nobody else is in the way: less is believed at once, more by and by. */
+static void learn(struct pool *p, uint64_t took_ns)
+{
+	uint64_t most = p->patch_ns + p->patch_ns / 4;
+
+	p->patch_ns = p->patch_ns && took_ns > most ? most : took_ns;
+}
+
 static int send_patch(struct pool *p, const char *patch, struct arena *a, struct err *e)
 {
 	struct pools *ps = p->pools;
@@ -214,8 +222,7 @@ static int send_patch(struct pool *p, const char *patch, struct arena *a, struct
 	yyjson_val *obj;
 	int r = kube_patch(ps->k, a, &ref, KUBE_PATCH_JSON, patch, &obj, e);
 
-	/* half of it the last one's */
-	p->patch_ns = (p->patch_ns + clock_ns() - begin) / 2;
+	learn(p, clock_ns() - begin);
 	ipam_pools_count(ps, &ps->stats.patches);
 	if (r == 0)
 		r = ipam_snapshot_new(obj, &fresh, e);
