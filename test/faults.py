@@ -310,7 +310,9 @@ class FaultServer:
     def take(self, method, target):
         with self.lock:
             if self.share and self.chance.random() < self.share:
-                return Fault(**self.chance.choice(self.kinds))
+                kind = self.chance.choice(self.kinds)
+                if method != "GET" or kind.get("status") != 409:  # no read has a conflict
+                    return Fault(**kind)
             for fault, wanted, path in self.faults:
                 if fault.times and (not wanted or wanted == method) and re.search(path, target):
                     fault.times -= 1

@@ -219,6 +219,14 @@ def test_pods_come_and_go_on_a_node(control_plane, namespace, proxy, tmp_path):
         proxy.fault_at_random(0.2, 5, [k for k in ALL if "hang" not in k])
         host.start().wait_ready(60)
         tries = 0
+
+        def delete(pod, attempt):
+            for _ in range(5):
+                r = host.cni("DEL", namespace, pod, container=f"{pod}-{attempt}")
+                if r.returncode == 0:
+                    return
+            raise AssertionError(r.stdout)
+
         for i in range(4):
             pod = f"p{i}"
             host.pod(namespace, pod, t.NETWORKS, t.DEVICES)
@@ -227,11 +235,11 @@ def test_pods_come_and_go_on_a_node(control_plane, namespace, proxy, tmp_path):
                 r = host.cni("ADD", namespace, pod, container=f"{pod}-{attempt}")
                 if r.returncode == 0:
                     break
-                host.delete(namespace, pod, container=f"{pod}-{attempt}")
+                delete(pod, attempt)
             assert r.returncode == 0, r.stdout
             assert {"net1", "ib0"} <= set(host.links(pod))
             assert t.held(control_plane, namespace) == [f"{namespace}/{pod}"]
-            host.delete(namespace, pod, container=f"{pod}-{attempt}")
+            delete(pod, attempt)
             assert {"d0", "d1", "d2", "d3"} <= host.host_links()
         proxy.share = 0
         control_plane.wait_for(lambda: not t.held(control_plane, namespace), "addresses to go back", timeout=60)
