@@ -173,6 +173,20 @@ static void on_state(void *arg, enum informer_event what, const struct informer_
 	cluster_poke(arg);
 }
 
+/* The kubelet's list has a pod until it is gone: a port may wait for that. */
+static void on_pod(void *arg, enum informer_event what, const struct informer_object *was, const struct informer_object *is)
+{
+	struct cluster *cl = arg;
+	bool waiting;
+
+	on_event(arg, what, was, is);
+	pthread_mutex_lock(&cl->lock);
+	waiting = cl->waiting;
+	pthread_mutex_unlock(&cl->lock);
+	if (waiting && what == INFORMER_DELETED)
+		cluster_poke(cl);
+}
+
 static void on_synced(void *arg)
 {
 	on_event(arg, INFORMER_CHANGED, NULL, NULL);
@@ -191,7 +205,7 @@ int watch_start(struct cluster *cl, struct err *e)
 		},
 		[OF_PODS] = {
 			.ref = { .group = "", .version = "v1", .plural = "pods" },
-			.select.fields = arena_printf(a, "spec.nodeName=%s", node), .keep = watch_keep_pod, .event = on_event,
+			.select.fields = arena_printf(a, "spec.nodeName=%s", node), .keep = watch_keep_pod, .event = on_pod,
 		},
 		[OF_NADS] = {
 			.ref = { .group = "k8s.cni.cncf.io", .version = "v1", .plural = "network-attachment-definitions" },
