@@ -168,6 +168,8 @@ struct http *http_close(struct http *h)
 	pem_clear(&h->ca);
 	pem_clear(&h->cert);
 	pem_clear(&h->key);
+	pem_clear(&h->last_cert);
+	pem_clear(&h->last_key);
 	free(h->url);
 	free(h->connect_to);
 	free(h->proxy);
@@ -197,6 +199,11 @@ int http_set_cert(struct http *h, const char *cert_pem, const char *key_pem, str
 	int r;
 
 	pthread_mutex_lock(&h->lock);
+	pem_clear(&h->last_cert);
+	pem_clear(&h->last_key);
+	h->last_cert = h->cert;
+	h->last_key = h->key;
+	h->cert = h->key = (struct http_pem){ 0 };
 	r = pem_set(&h->cert, cert_pem, e);
 	if (r == 0)
 		r = pem_set(&h->key, key_pem, e);

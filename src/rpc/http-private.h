@@ -33,6 +33,7 @@ struct http {
 	char *proxy, *agent;
 	char *ca_file, *cert_file, *key_file;
 	struct http_pem ca, cert, key;
+	struct http_pem last_cert, last_key; /* those before: a handshake may be reading them */
 	bool insecure, loopback;
 };
 

@@ -364,7 +364,7 @@ def test_a_client_certificate_is_shown_and_http2_is_offered(pki, tmp_path):
     login.write_text("#!/bin/sh\ncat %s\n" % (tmp_path / "credential"))
     login.chmod(0o755)
     (tmp_path / "credential").write_text(json.dumps({"kind": "ExecCredential", "status": {
-        "clientCertificateData": crt.read_text(), "clientKeyData": key.read_text()}}))
+        "expirationTimestamp": "2020-01-01T00:00:00Z", "clientCertificateData": crt.read_text(), "clientKeyData": key.read_text()}}))
     program = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": str(login)}}
     for user in ({"client-certificate": "jane.crt", "client-key": str(key)}, data, program):
         seen.clear()
