@@ -431,7 +431,7 @@ unsigned addresses_run(struct addresses *ad, struct controller *c)
 		save(kept, &suspects, &n_suspects, home->ns, &out);
 		if (out.next_ms)
 			next = sooner(next, out.next_ms + 100);
-		for (size_t k = 0; k < out.n_fixes && controller_leads(c); k++) {
+		for (size_t k = 0; k < out.n_fixes && controller_may_write(c); k++) {
 			/* what follows from it (a reservation whose entry went) is seen by another run */
 			r = one_fix(ad, c, a, home->ns, out.fixes, out.n_fixes, k);
 			next = sooner(next, r < 0 ? AGAIN_S * 1000 : 1000);

@@ -136,7 +136,7 @@ size_t controller_execute(struct controller *c, struct writes *w)
 		struct err e = { 0 };
 		int r;
 
-		if (!controller_leads(c))
+		if (!controller_may_write(c))
 			break;
 		if ((x->group && x->group == broken) || is_muted(c, x))
 			continue;

@@ -71,13 +71,18 @@ static void *start(void *arg)
 	struct controller *c = arg;
 	struct election_options lease = { .namespace = c->options->home, .name = LEASE, .identity = c->options->identity,
 					  .release = true, .started = on_leading, .stopped = on_lost, .arg = c };
-	struct err e = { 0 };
+	int r;
 
 	if (controller_preflight(c) < 0)
 		return NULL;
-	if (controller_watch(c, WORLD_NADS, &e) < 0 || start_webhook(c, &e) < 0 ||
-	    election_start(c->kube, &lease, &c->election, &e) < 0) {
-		controller_problem(c, TASK_PASS, e.msg);
+	r = controller_watch(c, WORLD_NADS, &c->failure);
+	if (r == 0)
+		r = start_webhook(c, &c->failure);
+	if (r == 0)
+		r = election_start(c->kube, &lease, &c->election, &c->failure);
+	if (r < 0) { /* no thread, no memory: nothing that waiting would mend */
+		c->failure.code = r;
+		kill(getpid(), SIGTERM);
 		return NULL;
 	}
 	c->started = true;
@@ -143,6 +148,10 @@ int controller_run(const struct controller_options *o, struct err *e)
 		c->election = election_stop(c->election);
 	}
 	httpd_stop(plain);
+	if (r == 0 && c->failure.code) {
+		*e = c->failure;
+		r = e->code;
+	}
 	webhook_stop(c->webhook);
 	c->informers[WORLD_NADS] = informer_stop(c->informers[WORLD_NADS]);
 	addresses_free(c->addresses);

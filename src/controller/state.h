@@ -41,6 +41,7 @@ struct controller {
 	bool dirty[TASKS];
 	uint64_t due_ns[TASKS];		/* 0: not */
 	char problem[TASKS][ERR_MSG_MAX]; /* what stands in the way of each; "": nothing */
+	struct err failure;		/* why the start failed; read when its thread has ended */
 	_Atomic bool started;		/* the kinds are there and this replica is a candidate */
 
 	unsigned streak;		/* passes on end that wrote something */
@@ -56,6 +57,8 @@ void controller_wake(struct controller *c, enum controller_task task);
 void controller_wake_in(struct controller *c, enum controller_task task, unsigned in_s);
 
 bool controller_leads(struct controller *c);
+/* For the worker, before each write: leading, and the lease was renewed lately enough that nobody else can. */
+bool controller_may_write(struct controller *c);
 
 /* Note what stands in a task's way (NULL: nothing more), logged when it is news. */
 void controller_problem(struct controller *c, enum controller_task task, const char *text);

@@ -18,6 +18,7 @@
 #define NAMES_MAX 8
 /* After the bundle was written: API servers learn it by their own watch. */
 #define TRUST_S 15
+#define KNOWN_S 2 /* of one API server: more replicas of it may take longer */
 
 enum { MUTATING, VALIDATING, CONFIGURATIONS };
 
@@ -372,6 +373,8 @@ int webhook_care(struct webhook *w, struct controller *c, struct err *e)
 	r = watch_configurations(w, e);
 	if (r < 0)
 		return r;
+	if (!controller_may_write(c))
+		return 1;
 	have = informer_get(w->secret, a, w->options->home, SECRET, &o) == 0;
 	if (have)
 		r = doc_parse_json(a, SECRET, o.json, strlen(o.json), DOC_SIZE_MAX, &v, e);
@@ -389,15 +392,19 @@ int webhook_care(struct webhook *w, struct controller *c, struct err *e)
 	bundle = base64_encode(a, is.bundle, strlen(is.bundle));
 	other = write_bundle(w, c, a, VALIDATING, bundle, e);
 	r = write_bundle(w, c, a, MUTATING, bundle, other < 0 ? NULL : e);
-	w->cared |= settled(r) && settled(other);
-	if (r < 0 || other < 0)
+	if (r < 0 || other < 0) {
+		w->cared |= settled(r) && settled(other);
 		return other < 0 ? other : r;
+	}
 	if (r + other)
 		return 1;
 	if (w->trusted != write_hash(is.bundle)) {
 		w->trusted = write_hash(is.bundle);
 		w->trusted_ns = clock_ns();
 	}
+	if (clock_ns() - w->trusted_ns < KNOWN_S * 1000000000ull)
+		return KNOWN_S + 1;
+	w->cared = true;
 	/* whoever comes before that time must come again */
 	return !trusted ? TRUST_S + 1 : next ? (int)next : 3600;
 }

@@ -50,6 +50,11 @@ bool controller_leads(struct controller *c)
 	return leads;
 }
 
+bool controller_may_write(struct controller *c)
+{
+	return controller_leads(c) && election_is_leader(c->election);
+}
+
 void controller_problem(struct controller *c, enum controller_task task, const char *text)
 {
 	char old[ERR_MSG_MAX];
