@@ -100,10 +100,11 @@ void meta_fill(struct add_work *w); /* what the journal must know of the rest */
 int meta_run_delegates(struct add_work *w, bool master, struct cni_failure *f); /* the default network's, or all others */
 int meta_default_routes(struct add_work *w, struct cni_failure *f);
 int meta_inject(struct add_work *w, struct cni_failure *f); /* CDI or environment files */
+/* meta-tell.c */
 void meta_tell(struct add_work *w); /* network-status and events */
 void meta_tell_failure(struct add_work *w, const struct cni_failure *f);
 char *meta_result(struct add_work *w);
-/* The stage that ends now took so long. */
+/* meta-add.c: the stage that ends now took so long. */
 void meta_timing(struct add_work *w, const char *stage);
 
 /* meta-del.c: undo's part of it. @netns NULL: gone. @what collects failures. */

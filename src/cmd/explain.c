@@ -278,7 +278,8 @@ static void list_steps(struct explain *x, yyjson_mut_val *steps, const struct ex
 	if (nets_require_rdma(&p->pod))
 		step(x, steps, "kvrail.io/rdma: required: the pod does not start if a rail has no RDMA device and GID");
 	if (rails)
-		step(x, steps, "each container that has a VF: its RDMA device nodes, the libraries' environment below what it sets itself, no limit of locked memory");
+		step(x, steps, "each container that has a VF: its RDMA device nodes, the libraries' environment below what it sets itself, no limit of "
+			       "locked memory");
 	step(x, steps, "annotation network-status, event AddedInterface");
 }
 

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a meta plugin's ADD tells of itself: the pod's annotation network-status, its events, the result. */
+#include <string.h>
+
+#include "attach/engine.h"
+#include "attach/netstatus.h"
+#include "attach/result.h"
+#include "base/strbuf.h"
+
+static const struct attach_cluster *cluster_of(const struct add_work *w)
+{
+	return w->en->host.cluster;
+}
+
+static const struct attachment_rail *rail_of(const struct add_work *w, const struct net *net, const struct rail_work **ret_work)
+{
+	for (size_t i = 0; i < w->n; i++) {
+		if (!strcmp(w->rails[i].rec->ifname, net->ifname)) {
+			*ret_work = &w->rails[i];
+			return w->rails[i].rec;
+		}
+	}
+	return NULL;
+}
+
+static void status_of_rail(struct add_work *w, const struct net *net, struct netstatus **list, size_t *n)
+{
+	const struct rail_work *work = NULL;
+	const struct attachment_rail *rec = rail_of(w, net, &work);
+	struct netstatus *s;
+
+	if (!rec)
+		return;
+	s = arena_push(w->a, list, n, sizeof(*s));
+	*s = (struct netstatus){ .name = net->network, .interface = rec->ifname, .mac = rec->mac, .mtu = rec->mtu, .is_default = net->master,
+				 .dns = net->rail.ipam.dns, .pci = rec->vf, .rdma = rec->rdma, .pf_pci = rec->pf_pci };
+	for (size_t i = 0; i < rec->n_addresses; i++)
+		*(const char **)arena_push(w->a, &s->ips, &s->n_ips, sizeof(*s->ips)) = netstatus_ip(w->a, rec->addresses[i]);
+	for (size_t i = 0; i < net->rail.ipam.n_routes; i++) {
+		const struct ipam_route *route = &net->rail.ipam.routes[i];
+
+		if ((!strcmp(route->dst, "0.0.0.0/0") && !net->filter_v4) || (!strcmp(route->dst, "::/0") && !net->filter_v6))
+			if (route->gw)
+				*(const char **)arena_push(w->a, &s->gateways, &s->n_gateways, sizeof(*s->gateways)) = route->gw;
+	}
+}
+
+static struct netstatus *make_status(struct add_work *w, size_t *ret_n)
+{
+	struct netstatus *list = NULL;
+
+	*ret_n = 0;
+	for (size_t i = 0; i < w->n_nets; i++) {
+		const struct net *net = &w->nets[i];
+		size_t before = *ret_n;
+
+		if (net->ours) {
+			status_of_rail(w, net, &list, ret_n);
+			continue;
+		}
+		netstatus_of_result(w->a, &w->results[i], net->network, net->ifname, net->master, &list, ret_n);
+		if (*ret_n > before && net->device_id) {
+			list[before].pci = list[before].pci ? list[before].pci : net->device_id;
+			list[before].rdma = net->rdma;
+			list[before].pf_pci = net->pf_pci;
+		}
+		for (size_t k = 0; *ret_n > before && net->item && k < net->item->n_default_route; k++)
+			if (*net->item->default_route[k])
+				*(const char **)arena_push(w->a, &list[before].gateways, &list[before].n_gateways, sizeof(char *)) =
+					net->item->default_route[k];
+	}
+	return list;
+}
+
+/* "Add eth0 [10.244.0.5/24] from cbr0; net1 [10.0.132.1/24] from llm/roce-p2" */
+static void tell_added(struct add_work *w)
+{
+	const struct attach_cluster *c = cluster_of(w);
+	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+
+	for (size_t i = 0; i < w->n_nets; i++) {
+		const struct net *net = &w->nets[i];
+		const struct rail_work *work = NULL;
+		const struct attachment_rail *rec = net->ours ? rail_of(w, net, &work) : NULL;
+		size_t n = rec ? rec->n_addresses : w->results[i].n_ips;
+
+		strbuf_addf(&b, "%s%s [", i ? "; " : "Add ", net->ifname);
+		for (size_t k = 0; k < n; k++)
+			strbuf_addf(&b, "%s%s", k ? " " : "", rec ? rec->addresses[k] : w->results[i].ips[k].address);
+		strbuf_addf(&b, "] from %s", net->network);
+		if (rec && rec->rdma)
+			strbuf_addf(&b, " (%s%s)", rec->soft ? "soft RoCE " : "RDMA ", rec->rdma);
+	}
+	c->event(c->arg, w->pod, false, "AddedInterface", b.s);
+}
+
+void meta_tell(struct add_work *w)
+{
+	const struct attach_cluster *c = cluster_of(w);
+	struct netstatus *list;
+	struct err e;
+	size_t n;
+
+	if (!w->pod)
+		return;
+	list = make_status(w, &n);
+	engine_step(w->en, STEP_STATUS, 0);
+	/* the pod's network is there whether or not the API server hears of it now */
+	if (c->network_status && c->network_status(c->arg, w->pod, netstatus_text(w->a, list, n), &e) < 0)
+		attachment_warn(w->at, "network-status is not written: %s", e.msg);
+	meta_timing(w, "status");
+	if (!c->event)
+		return;
+	tell_added(w);
+	for (size_t i = 0; i < w->at->n_warnings; i++)
+		c->event(c->arg, w->pod, true, "RailWarning", w->at->warnings[i]);
+}
+
+void meta_tell_failure(struct add_work *w, const struct cni_failure *f)
+{
+	const struct attach_cluster *c = cluster_of(w);
+
+	if (w->meta && w->pod && c && c->event)
+		c->event(c->arg, w->pod, true, f->e.code == -ENOENT && !w->nets ? "NoNetworkFound" : "AttachFailed", f->e.msg);
+}
+
+char *meta_result(struct add_work *w)
+{
+	for (size_t i = 0; i < w->n_nets; i++) {
+		const struct net *net = &w->nets[i];
+		const struct rail_work *work = NULL;
+		const struct attachment_rail *rec = net->ours ? rail_of(w, net, &work) : NULL;
+
+		if (!net->master)
+			continue;
+		if (!rec)
+			return doc_mut_to_json(w->a, cniresult_json(doc_new(w->a), &w->results[i], w->rq->version), false);
+		return result_make(w->a, w->rq->version, NULL,
+				   &(struct result_rail){ .name = rec->ifname, .mac = rec->mac, .sandbox = w->rq->netns, .pci_id = rec->vf, .mtu = rec->mtu,
+							  .ipam = &work->rail->ipam, .ips = work->given.ips, .n_ips = work->given.n_ips }, 1);
+	}
+	return arena_strdup(w->a, "");
+}
