@@ -48,12 +48,23 @@ static int read_device(const struct readback *rb, const struct attachment_rail *
 	return 0;
 }
 
+static void read_port(const struct readback *rb, struct attachment_rail *rec)
+{
+	_cleanup_arena_ struct arena *scratch = arena_new();
+	struct gid_port port;
+
+	rec->port = PORT;
+	if (gid_port(rb->root, scratch, rec->rdma, PORT, &port) == 0) {
+		rec->active_mtu = port.active_mtu;
+		rec->link_layer = arena_strdup(rb->arena, port.link_layer);
+	}
+}
+
 static int read_gid(const struct readback *rb, struct attachment_rail *rec, struct err *e)
 {
 	_cleanup_arena_ struct arena *scratch = arena_new();
 	char *address = arena_strndup(rb->arena, rec->addresses[0], strcspn(rec->addresses[0], "/"));
 	struct gid_entry entry;
-	struct gid_port port;
 	int r;
 
 	for (unsigned waited = 0;; waited += GID_PAUSE_MS) {
@@ -69,22 +80,25 @@ static int read_gid(const struct readback *rb, struct attachment_rail *rec, stru
 	rec->gid->type = gid_type_name(entry.type);
 	rec->gid->gid = gid_format(rb->arena, entry.gid);
 	rec->gid->address = address;
-	rec->port = PORT;
-	if (gid_port(rb->root, scratch, rec->rdma, PORT, &port) == 0) {
-		rec->active_mtu = port.active_mtu;
-		rec->link_layer = arena_strdup(rb->arena, port.link_layer);
-	}
+	read_port(rb, rec); /* now that the table tells its netdev, and with it the MTU */
 	return 0;
 }
 
 int readback_rail(const struct readback *rb, const struct readback_want *want, struct attachment_rail *rec, struct err *e)
 {
+	_cleanup_arena_ struct arena *scratch = arena_new();
 	int r = read_link(rb, want, rec, e);
 
 	if (r < 0 || !rec->rdma)
 		return r;
 	r = read_device(rb, rec, e);
-	if (r < 0 || !rec->n_addresses)
+	if (r < 0)
 		return r;
+	if (gid_is_infiniband(rb->root, scratch, rec->rdma, PORT)) {
+		read_port(rb, rec);
+		return 0;
+	}
+	if (!rec->n_addresses)
+		return 0;
 	return read_gid(rb, rec, e);
 }

@@ -242,6 +242,13 @@ unsigned gid_roce_mtu(unsigned netdev_mtu)
 	return 0;
 }
 
+bool gid_is_infiniband(const struct sysroot *r, struct arena *a, const char *rdma, unsigned port)
+{
+	const char *link_layer;
+
+	return sysfs_read(r, a, &link_layer, "class/infiniband/%s/ports/%u/link_layer", rdma, port) == 0 && !strcmp(link_layer, "InfiniBand");
+}
+
 int gid_port(const struct sysroot *r, struct arena *a, const char *rdma, unsigned port, struct gid_port *ret)
 {
 	const char *dir = arena_printf(a, "class/infiniband/%s/ports/%u", rdma, port);

@@ -43,6 +43,8 @@ struct gid_port {
 	const char *ndev;    /* of the first used GID; NULL: the table is empty */
 	unsigned active_mtu; /* bytes, 0 unknown */
 };
+/* Is the port's link InfiniBand? Its GIDs then come from GUIDs, and none is made of an address. */
+bool gid_is_infiniband(const struct sysroot *r, struct arena *a, const char *rdma, unsigned port);
 int gid_port(const struct sysroot *r, struct arena *a, const char *rdma, unsigned port, struct gid_port *ret);
 
 #endif

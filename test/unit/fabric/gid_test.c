@@ -114,6 +114,16 @@ static void an_ipv4_address_is_found_as_its_roce_v2_entry(void **state)
 	assert_int_equal(g.index, 3);
 }
 
+static void a_port_of_infiniband_is_told_by_its_link_layer(void **state)
+{
+	struct tree *t = *state;
+
+	assert_false(gid_is_infiniband(t->root, t->arena, "mlx5_2", 1));
+	assert_false(gid_is_infiniband(t->root, t->arena, "mlx5_2", 2)); /* there is none */
+	put(t, "InfiniBand", PORT "/link_layer");
+	assert_true(gid_is_infiniband(t->root, t->arena, "mlx5_2", 1));
+}
+
 static void free_slots_are_left_out_of_the_table(void **state)
 {
 	struct tree *t = *state;
@@ -306,6 +316,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(an_ipv4_address_is_found_as_its_roce_v2_entry, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_port_of_infiniband_is_told_by_its_link_layer, setup, teardown),
 		cmocka_unit_test_setup_teardown(free_slots_are_left_out_of_the_table, setup, teardown),
 		cmocka_unit_test_setup_teardown(types_that_cannot_be_read_are_none_and_never_match, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_ffff_elsewhere_in_the_gid_is_no_ipv4, setup, teardown),
