@@ -102,16 +102,3 @@ def test_a_link_that_goes_down_takes_its_devices_from_the_scheduler_and_gives_th
     assert any("unhealthy" in p for p in json.loads(node.sh("kvrail status -o json"))["problems"])
     node.sh("ip link set p0 up")
     cluster.plane.wait_for(lambda: allocatable(cluster) == "5", "5 devices again", 60)
-
-
-def test_a_node_that_lost_power_is_provisioned_again(cluster):
-    node = cluster.nodes[0]
-    node.power_cycle()
-    node.begin("agent", ["kvrail", "agent", "--kubeconfig=/etc/kvrail.kubeconfig", "--soft-roce"],
-               {"NODE_NAME": "node1", "NAMESPACE": SYSTEM, "WHEREABOUTS_NAMESPACE": "kube-system"})
-    node.wait_for("[ $(ls -d /sys/class/net/p0/device/virtfn* | wc -l) = 5 ]", timeout=90)
-    state(cluster, "Succeeded", 5)
-    cluster.plane.wait_for(lambda: allocatable(cluster) == "5", "5 devices are offered", 120)
-    cluster.plane.apply(pod("after"))
-    cluster.wait_pod("default", "after")
-    cluster.delete_pod("default", "after")
