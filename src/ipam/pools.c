@@ -8,6 +8,7 @@
 
 #define READY_ADD_MS 10000
 #define READY_DEL_MS 2000
+#define AWAY_S 3 /* a watch that is lost for so long, since nobody answers: the server is away */
 #define RESERVE_TRIES 64 /* addresses that others turn out to have */
 
 /* ---- what informers tell ---- */
@@ -31,6 +32,17 @@ static void lease_event(void *arg, enum informer_event what, const struct inform
 static const char *keep_nothing(void *arg, struct arena *a, yyjson_val *obj)
 {
 	return "{}";
+}
+
+/* Is the server known to be away? Then nobody waits until a request has found that out again. */
+static bool is_away(struct pools *ps, struct err *e)
+{
+	struct err why = { 0 };
+
+	if (informer_stale_s(ps->reservations, &why) < AWAY_S || !kube_is_away(why.code))
+		return false;
+	err_set(e, -EHOSTUNREACH, "%s", why.msg);
+	return true;
 }
 
 /* ---- DEL ---- */
@@ -125,7 +137,7 @@ static int pools_release(struct ipam *ip, const char *container, const char *con
 
 	if (!*container)
 		return 0;
-	if (!ipam_pools_ready(ip, READY_DEL_MS, e))
+	if (is_away(ps, e) || !ipam_pools_ready(ip, READY_DEL_MS, e))
 		return -EHOSTUNREACH;
 	held = pools_of(ps, a, container, &n_held);
 	if (n_held == 0)
@@ -318,7 +330,7 @@ static int pools_allocate(struct ipam *ip, struct arena *a, const char *containe
 	int r = 0;
 
 	if (ipam_needs_pod(asks, n)) {
-		if (!ipam_pools_ready(ip, READY_ADD_MS, add.e))
+		if (is_away(ps, add.e) || !ipam_pools_ready(ip, READY_ADD_MS, add.e))
 			return -EHOSTUNREACH;
 		r = split(&add, n);
 		if (r == 0)

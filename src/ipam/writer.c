@@ -73,7 +73,7 @@ struct batch {
 	size_t addresses;
 	bool fresh; /* the snapshot was read from the server while serving */
 	uint64_t deadline_ns;
-	unsigned conflicts;
+	unsigned conflicts, unanswered;
 };
 
 static void survey(struct batch *b)
@@ -288,8 +288,8 @@ static int round_of(struct pool *p, struct batch *b, struct err *e)
 		pthread_mutex_lock(&ps->lock);
 		p->distrust = true;
 		pthread_mutex_unlock(&ps->lock);
-		/* made or not: what the pool says then decides */
-		return r == -EHOSTUNREACH && clock_ns() < b->deadline_ns ? -EAGAIN : r;
+		/* made or not: what the pool says then decides, unless the server is away */
+		return r == -EHOSTUNREACH && !b->unanswered++ && clock_ns() < b->deadline_ns ? -EAGAIN : r;
 	}
 	if (b->adds) {
 		bool reserve = needs_reservations(p);

@@ -156,6 +156,34 @@ def test_a_reservation_that_another_pod_has_is_respected(control_plane, namespac
     assert node.reconcile() == 1
 
 
+def test_a_node_gives_out_of_its_slice(control_plane, namespace, nodes):
+    a, b = nodes(2)
+    net = ipam("10.64.0.0/16", network_name="fast", node_slice_size="/26")
+    with pytest.raises(Refused, match="NodeSlicePool fast"):
+        a.add("c0", "llm/early", net)
+    control_plane.post(f"{GROUP}/namespaces/{namespace}/nodeslicepools", {
+        "apiVersion": "whereabouts.cni.cncf.io/v1alpha1", "kind": "NodeSlicePool", "metadata": {"name": "fast"},
+        "spec": {"range": "10.64.0.0/16", "sliceSize": "/26"},
+        "status": {"allocations": [{"nodeName": "node-0", "sliceRange": "10.64.0.0/26"}]}})
+    assert a.add("c1", "llm/a", net) == ["10.64.0.1/16"]
+    assert list(pools(control_plane, namespace)) == ["fast-node-0-10.64.0.0-26"]
+    assert list(reservations(control_plane, namespace)) == ["fast-10.64.0.1"]
+    with pytest.raises(Refused, match="has no slice for node node-1"):
+        b.add("c2", "llm/b", net)
+    assert a.reconcile(["llm/a"]) == 0
+    a.delete("c1")
+    assert entries(control_plane, namespace) == {} and reservations(control_plane, namespace) == {}
+
+
+def test_whereabouts_lease_is_held_for_those_who_want_it(control_plane, namespace, nodes):
+    some = nodes(2, "lease")
+    together([(lambda i=i: some[i % 2].begin_add(f"c{i}", f"llm/p{i}", NET), some[i % 2].end) for i in range(4)])
+    lease = control_plane.get(f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/whereabouts")["spec"]
+    assert not lease.get("holderIdentity") and lease["leaseTransitions"] >= 1
+    # the lease tells others that reservations are wanted: ours heed it as they would a Go node's
+    control_plane.wait_for(lambda: some[0].add("late", "llm/late", NET) and "10.56.0.5" in reservations(control_plane, namespace), "a reservation")
+
+
 def test_while_the_api_server_is_away_nothing_is_taken_for_given_back(boot_plane):
     plane = boot_plane()
     plane.install_crds()
@@ -166,9 +194,21 @@ def test_while_the_api_server_is_away_nothing_is_taken_for_given_back(boot_plane
         with pytest.raises(Refused) as e:
             node.delete("c1")
         assert e.value.number == errno.EHOSTUNREACH
+        start = time.monotonic()  # known by now: who asks again is told at once
+        with pytest.raises(Refused, match="does not answer|not able to answer|refused|connect"):
+            node.delete("c1")
+        assert time.monotonic() - start < 5
         plane.api_server.start()
         plane.wait_ready()
-        plane.wait_for(lambda: node.delete("c1") is None, "the address goes back")
+
+        def goes_back():
+            try:
+                node.delete("c1")
+                return True
+            except Refused:
+                return False
+
+        plane.wait_for(goes_back, "the address goes back")
         assert entries(plane, "pods") == {}
         assert node.add("c2", "llm/b", NET) == ["10.56.0.1/16"]
 

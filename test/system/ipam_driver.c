@@ -22,7 +22,7 @@
 
 static struct ipam *ip;
 static struct kube *kube;
-static const char *namespace;
+static const char *namespace, *node;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t ended = PTHREAD_COND_INITIALIZER;
 static unsigned running;
@@ -142,7 +142,8 @@ static int reconcile(struct arena *a, char *save, struct strbuf *text, struct er
 {
 	struct kube_ref pools = { IPAM_GROUP, IPAM_VERSION, IPAM_POOLS, namespace, NULL, NULL };
 	struct kube_ref reservations = { IPAM_GROUP, IPAM_VERSION, IPAM_RESERVATIONS, namespace, NULL, NULL };
-	struct ipam_reconcile_in in = { .grace_ms = 1 };
+	struct ipam_node self = { node, IPAM_NODE_READY };
+	struct ipam_reconcile_in in = { .grace_ms = 1, .nodes = &self, .n_nodes = 1 };
 	struct ipam_reconcile_out out = { 0 };
 	char *list = strtok_r(NULL, " ", &save), *next = NULL;
 	struct ipam_pod *pods = NULL;
@@ -226,13 +227,14 @@ static void serve_all(void)
 
 int main(int argc, char **argv)
 {
-	struct kube_options options = { 0 };
+	struct kube_options options = { .timeout_ms = 15000 };
 	struct ipam_pools_options o = { .node = argv[1], .namespace = argc > 2 ? argv[2] : NULL };
 	struct err e = { 0 };
 	int r;
 
 	if (argc < 3)
 		return 2;
+	node = argv[1];
 	namespace = argv[2];
 	for (int i = 3; i < argc; i++) {
 		if (!strcmp(argv[i], "always"))
