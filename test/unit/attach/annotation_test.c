@@ -152,12 +152,12 @@ static void what_is_wrong_is_named_with_its_place(void **state)
 static void what_multus_takes_and_no_pod_can_use_is_told_apart(void **state)
 {
 	static const struct bad bad[] = {
-		{ "ok,", "network 2 (character 4): the name" },
-		{ " ", "network 1 (character 1): the name" },
-		{ "ns/", "network 1 (character 1): the name" },
+		{ "ok,", "network 2 (character 4): name is missing" },
+		{ " ", "network 1 (character 1): name is missing" },
+		{ "ns/", "network 1 (character 1): name is missing" },
 		{ "a@.", "interface name \".\"" },
 		{ "a@eth:1", "interface name \"eth:1\"" },
-		{ "[{}]", "[0]: the name" },
+		{ "[{}]", "[0]: name is missing" },
 		{ "[{\"name\":\"a\"},{\"name\":\"b\",\"interface\":\"x/y\"}]", "[1]: Linux takes" },
 		{ "[{\"name\":\"a\",\"mac\":\"02:00:5e:10:00:01:02:03\"}]", "[0]: mac" },
 		{ "[{\"name\":\"a\",\"infiniband-guid\":\"02:00:5e:10:00:01\"}]", "[0]: infiniband-guid" },
