@@ -5,6 +5,7 @@
     namespace       a namespace of its own in it, deleted afterwards
     boot_plane      boot_plane(...): a control plane of its own, with the options of control.ControlPlane
     cluster         the whole cluster: control plane with scheduler, two nodes that are Ready; shared by all tests of the run
+    kvrail          kvrail running on it, and KServe's networks provisioned
 
 Only `cluster` boots guests. What a test needs and this machine lacks makes it skip, with the reason.
 """
@@ -32,7 +33,8 @@ def pytest_collection_modifyitems(items):
         why = whys[1 if {"cluster", "boot_cluster"} & set(i.fixturenames) else 0]
         if why:
             i.add_marker(pytest.mark.skip(reason=why))
-    ours.sort(key=lambda i: "cluster" in i.fixturenames)  # the guests only after all that needs none
+    # first what needs no guest, then modules with a cluster of their own, then the shared one, in the end with kvrail on it: at most one has guests
+    ours.sort(key=lambda i: "cluster" in i.fixturenames and (1 if hasattr(i.module, "cluster") else 3 if "kvrail" in i.fixturenames else 2))
     items[:] = [i for i in items if HERE not in i.path.parents] + ours
 
 
@@ -56,6 +58,16 @@ def cluster():
         running.append(c)
         yield c
         running.remove(c)
+
+
+@pytest.fixture(scope="session")
+def kvrail(cluster):
+    """kvrail on the cluster, with KServe's networks applied and their VFs offered; kvrail.before is what nodes look like without pods."""
+    from kvrail import Kvrail
+    k = Kvrail(cluster).start()
+    k.apply_networks()
+    k.before = {n.name: k.found(n) for n in cluster.nodes}
+    return k
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import shutil
 
 import yaml
 
-from control import LOGS, TREE, Authority, ClusterError, Daemon
+from control import LOGS, TREE, ApiError, Authority, ClusterError, Daemon
 
 UPSTREAM = pathlib.Path(os.environ.get("KVRAIL_UPSTREAM", TREE.parent / "shared/upstream"))
 PEERS = pathlib.Path(os.environ.get("KVRAIL_PEERS", "/nonexistent"))
@@ -150,8 +150,19 @@ class Controller:
         namespaces(self.plane)
         self.plane.kubectl("apply", "--server-side", "-n", NAMESPACE, "-f", SAMPLE)
 
-    def delete_sample(self):
+    def delete_sample(self, cluster):
+        """Until its pods are gone; they get a second instead of the minute that they may take."""
+        base = f"/apis/apps/v1/namespaces/{NAMESPACE}"
         self.plane.kubectl("delete", "-n", NAMESPACE, "--wait=false", "-f", SAMPLE)
+        self.plane.wait_for(lambda: not self.plane.get(f"{base}/deployments")["items"] and not self.plane.get(f"{base}/replicasets")["items"],
+                            "KServe's deployments are gone", 60)
+        for p in self.plane.get(f"/api/v1/namespaces/{NAMESPACE}/pods")["items"]:
+            try:
+                cluster.delete_pod(NAMESPACE, p["metadata"]["name"], wait=False)
+            except ApiError as e:
+                if e.status != 404:
+                    raise
+        self.plane.wait_for(lambda: not self.plane.get(f"/api/v1/namespaces/{NAMESPACE}/pods")["items"], "KServe's pods are gone", 180)
 
     def engines(self, cluster, count=3, timeout=360):
         """The pods of the sample, 2 prefill and 1 decode, once they are Ready."""
@@ -210,5 +221,5 @@ class Engine:
         notes = self.cluster.pod(self.namespace, self.name)["metadata"]["annotations"]
         return json.loads(notes.get("k8s.v1.cni.cncf.io/network-status", "[]"))
 
-    def delete(self, grace=0):
+    def delete(self, grace=1):  # 0 would forget the pod before its node has
         self.cluster.delete_pod(self.namespace, self.name, grace)

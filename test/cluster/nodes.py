@@ -303,7 +303,7 @@ class Cluster:
         self.plane.wait_for(lambda: self.plane.find(f"/api/v1/namespaces/{namespace}/pods/{name}") is None,
                             f"pod {namespace}/{name} is gone", timeout)
 
-    def delete_pod(self, namespace, name, grace=0, wait=True):
+    def delete_pod(self, namespace, name, grace=1, wait=True):
         self.plane.delete(f"/api/v1/namespaces/{namespace}/pods/{name}", {"gracePeriodSeconds": grace} if grace is not None else None)
         if wait:
             self.wait_gone(namespace, name)

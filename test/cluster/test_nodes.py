@@ -7,7 +7,7 @@ import images
 
 def shell_pod(name, node, command="echo hello; sleep 100000", **spec):
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"}, "spec": {
-        "nodeName": node, "terminationGracePeriodSeconds": 0, "containers": [{
+        "nodeName": node, "terminationGracePeriodSeconds": 1, "containers": [{
             "name": "main", "image": "busybox", "command": ["sh", "-c", command]}], **spec}}
 
 

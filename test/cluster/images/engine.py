@@ -17,6 +17,7 @@ import glob
 import http.server
 import json
 import os
+import re
 import resource
 import socket
 import ssl
@@ -85,8 +86,8 @@ def nixl_environment():
 
 def prefill(by):
     with lock:
-        old = running.pop(by, None)
-        if old:
+        while running:
+            _, old = running.popitem()
             old.kill()
             old.wait()
         if by == "kv":
@@ -95,11 +96,12 @@ def prefill(by):
         p = running[by] = subprocess.Popen([*AGENT, "prefill", BLOCKS, SIZE], env=nixl_environment(), stdout=subprocess.PIPE, text=True)
         for line in p.stdout:
             print(line, end="", flush=True)
-            if '"address"' in line:
+            found = re.search(r'\{"metadata".*?\}', line)  # UCX writes its log to the same pipe, not in whole lines
+            if found:
                 break
         else:
             return {"error": f"the prefill agent ended with {p.wait()}"}
-        threading.Thread(target=offer, args=(p, line), daemon=True).start()
+        threading.Thread(target=offer, args=(p, found[0] + "\n"), daemon=True).start()
         return {"offering": SIDE_PORT, "host": SIDE_HOST}
 
 
