@@ -245,6 +245,42 @@ static int listed(void *arg, yyjson_val *obj)
 	return 0;
 }
 
+struct search {
+	struct pools *ps;
+	const char *container;
+};
+
+static int search_pool(void *arg, yyjson_val *obj)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	const struct search *search = arg;
+	struct pools *ps = search->ps;
+	struct ipam_pool pool;
+
+	if (ipam_pool_decode(a, obj, &pool, NULL) < 0)
+		return 0;
+	for (size_t i = 0; i < pool.n; i++) {
+		struct pool *p;
+
+		if (strcmp(pool.entries[i].id, search->container))
+			continue;
+		p = ipam_pool_of(ps, pool.name, pool.range);
+		pthread_mutex_lock(&ps->lock);
+		ipam_held_put(ps, search->container, p);
+		pthread_mutex_unlock(&ps->lock);
+	}
+	return 0;
+}
+
+int ipam_held_search(struct pools *ps, const char *container, struct err *e)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	struct kube_ref ref = ipam_pool_ref(ps, NULL);
+	struct search search = { ps, container };
+
+	return kube_list(ps->k, a, &ref, NULL, search_pool, &search, NULL, e);
+}
+
 int ipam_ranges_list(struct pools *ps, struct err *e)
 {
 	_cleanup_arena_ struct arena *a = arena_new();

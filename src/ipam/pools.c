@@ -13,17 +13,15 @@
 
 /* ---- what informers tell ---- */
 
-/* Whereabouts' Lease: a Go writer is or was here. */
+/* Whereabouts' Lease: a Go writer is or was here, until somebody deletes it. */
 static void lease_event(void *arg, enum informer_event what, const struct informer_object *was, const struct informer_object *is)
 {
 	struct pools *ps = arg;
 	bool first;
 
-	if (what == INFORMER_DELETED)
-		return;
 	pthread_mutex_lock(&ps->lock);
-	first = !ps->go_writers;
-	ps->go_writers = true;
+	first = !ps->go_writers && what != INFORMER_DELETED;
+	ps->go_writers = what != INFORMER_DELETED;
 	pthread_mutex_unlock(&ps->lock);
 	if (first)
 		log_info("whereabouts gives out addresses in namespace %s too: each address gets a reservation", ps->namespace);
@@ -133,6 +131,7 @@ static int pools_release(struct ipam *ip, const char *container, const char *con
 	struct election *el;
 	struct err why;
 	size_t n_held;
+	bool strange;
 	int r, first = 0;
 
 	if (!*container)
@@ -140,6 +139,16 @@ static int pools_release(struct ipam *ip, const char *container, const char *con
 	if (is_away(ps, e) || !ipam_pools_ready(ip, READY_DEL_MS, e))
 		return -EHOSTUNREACH;
 	held = pools_of(ps, a, container, &n_held);
+	if (n_held == 0) {
+		pthread_mutex_lock(&ps->lock);
+		strange = ps->go_writers;
+		pthread_mutex_unlock(&ps->lock);
+		/* a pod of Whereabouts, from before this node was switched */
+		r = strange ? ipam_held_search(ps, container, e) : 0;
+		if (r < 0)
+			return r;
+		held = pools_of(ps, a, container, &n_held);
+	}
 	if (n_held == 0)
 		return 0;
 	r = lock_lease(ps, &el, e);

@@ -11,7 +11,8 @@
  *   - pools that overlap: an address must be given once over all pools whose ranges overlap under one network_name (the domain), unless
  *     enable_overlapping_ranges is false. Whereabouts makes an OverlappingRangeIPReservation for each address. Here it is made where it decides
  *     something: (1) the pool has a neighbour, a pool of the same domain with an overlapping range; it bears the mark, the annotation
- *     kvrail.io/overlaps, from then on; (2) a Go Whereabouts has written in this namespace, as its Lease shows, which it takes before all else;
+ *     kvrail.io/overlaps, from then on; (2) a Go Whereabouts has written in this namespace, as its Lease "whereabouts" shows, which it takes before all else (delete the Lease
+ *     when the last Go node is gone);
  *     (3) the option reserve says always: wanted where Go nodes may come later, since a Go writer in a pool that does not exist yet cannot
  *     see what was given without a reservation before. The controller makes those that are missing for older entries (ipam/reconcile.h).
  *   - the writer that finds a neighbour marks both pools. That changes their resourceVersion and fails the patch of anyone who does not know

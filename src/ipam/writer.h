@@ -95,6 +95,7 @@ struct snapshot *ipam_snapshot_free(struct snapshot *s);
 int ipam_ranges_list(struct pools *ps, struct err *e);
 void ipam_ranges_drop(struct pools *ps, const char *name); /* under the lock */
 void ipam_held_put(struct pools *ps, const char *container, struct pool *p); /* the same */
+int ipam_held_search(struct pools *ps, const char *container, struct err *e); /* look for it in all pools */
 
 /*
  * Neighbours as of after they were marked: what they gave without a reservation is in them. The pool itself is marked first, so that who gives

@@ -307,6 +307,12 @@ def test_go_whereabouts_and_ours_share_pools_through_kills(control_plane, namesp
     name = next(n for n in alive if n.startswith("go-"))
     net = 0 if alive[name].endswith("/24") else 1
     assert nodes[0].add(f"{name}-again", f"llm/{name}", nets[net]) == [alive[name]]
+    # a node that is switched over deletes pods of the other kind
+    nodes[0].delete(f"{name}-again")
+    gone = next(n for n in alive if n.startswith("go-") and n != name)
+    nodes[1].delete(gone)
+    assert not {f"llm/{name}", f"llm/{gone}"} & {e["podref"] for e in entries(control_plane, namespace).values()}
+    assert not {f"llm/{name}", f"llm/{gone}"} & {r["podref"] for r in reservations(control_plane, namespace).values()}
     print(f"{len(alive)} pods of both kinds alive, {len(addresses)} addresses, none twice")
     for n in nodes:
         n.close()
