@@ -35,7 +35,8 @@ static void answers(struct cluster *cl)
 	/* the shim that was installed there: the runtime runs it on the host */
 	snprintf(cl->hook, sizeof(cl->hook), "%s/kvrail", o->cni_bin_dir);
 	cl->attach = (struct attach_cluster){
-		.pod = pod_lookup, .assign = assign_devices, .network_status = pod_network_status, .event = pod_event, .timing = timing, .run_plugin = hostrun_run,
+		.pod = pod_lookup, .assign = assign_devices, .network_status = pod_network_status, .event = pod_event, .timing = timing,
+		.run_plugin = hostrun_run,
 		.bin_dirs = o->cni_bin_dir, .conf_dir = o->multus_conf_dir, .cni_dir = o->multus_dir,
 		.cdi_dir = o->cdi_dir, .env_dir = o->env_dir, .hook = cl->hook, .delegate_timeout_ms = DELEGATE_MS, .arg = cl,
 	};

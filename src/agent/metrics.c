@@ -56,7 +56,8 @@ static void add_cni(struct strbuf *b, struct agent_metrics *m)
 	metrics_family(b, "kvrail_cni_requests_total", METRICS_COUNTER, "CNI requests by verb and outcome.");
 	for (size_t v = 0; v < COUNT_VERBS; v++)
 		for (size_t ok = 0; ok < 2; ok++)
-			metrics_add(b, "kvrail_cni_requests_total", (double)m->requests[v][ok], "verb", verbs[v], "outcome", ok ? "ok" : "failed", NULL);
+			metrics_add(b, "kvrail_cni_requests_total", (double)m->requests[v][ok], "verb", verbs[v], "outcome",
+				    ok ? "ok" : "failed", NULL);
 	metrics_family(b, "kvrail_cni_stage_seconds", METRICS_HISTOGRAM, "How long the stages of ADD and DEL took; total is the whole request.");
 	for (size_t v = 0; v < 2; v++)
 		for (size_t i = 0; i < METRICS_STAGES; i++)
@@ -158,7 +159,8 @@ static void add_ipam(struct strbuf *b, struct agent *ag)
 {
 	struct ipam_pools_stats s = ipam_pools_stats(ag->ipam);
 
-	metrics_family(b, "kvrail_ipam_writes_total", METRICS_COUNTER, "IP pools: patches made, refused as outdated, ADDs and DELs, batches of them, reservations.");
+	metrics_family(b, "kvrail_ipam_writes_total", METRICS_COUNTER,
+		       "IP pools: patches made, refused as outdated, ADDs and DELs, batches of them, reservations.");
 	metrics_add(b, "kvrail_ipam_writes_total", (double)s.patches, "what", "patch", NULL);
 	metrics_add(b, "kvrail_ipam_writes_total", (double)s.jobs, "what", "job", NULL);
 	metrics_add(b, "kvrail_ipam_writes_total", (double)s.conflicts, "what", "conflict", NULL);

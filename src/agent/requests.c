@@ -297,6 +297,11 @@ static void readyz(struct agent *ag, struct httpd_request *rq, struct httpd_repl
 		refuse(rq, reply, 500, why);
 }
 
+static bool is_about_objects(const char *path)
+{
+	return !strcmp(path, "/kvrail/apply") || !strcmp(path, "/kvrail/delete") || !strncmp(path, "/kvrail/objects/", 16);
+}
+
 void agent_request(void *agent, struct httpd_request *rq, struct httpd_reply *reply)
 {
 	struct agent *ag = agent;
@@ -312,7 +317,7 @@ void agent_request(void *agent, struct httpd_request *rq, struct httpd_reply *re
 		cni_request(ag, rq, reply);
 	else if (post && ag->cluster && !strcmp(rq->path, "/cni/exec"))
 		hostrun_go_on(ag->cluster->hostrun, rq, reply);
-	else if (ag->cluster && (!strcmp(rq->path, "/kvrail/apply") || !strcmp(rq->path, "/kvrail/delete") || !strncmp(rq->path, "/kvrail/objects/", 16)))
+	else if (ag->cluster && is_about_objects(rq->path))
 		refuse(rq, reply, 409, "this node's objects are at the API server: kubectl, or kvrail with --kubeconfig");
 	else if (post && !strcmp(rq->path, "/kvrail/apply"))
 		apply(ag, rq, reply, false);

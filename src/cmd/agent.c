@@ -10,7 +10,11 @@
 
 struct options {
 	bool standalone, soft_roce, list_steps;
-	const char *socket, *state, *node, *rdma_netns, *log_level, *share, *kubeconfig, *kubelet_dir, *cni_conf_dir, *cni_conf_name, *cni_bin_dir, *shim, *devinfo_dir, *shared, *metrics, *multus_conf_dir, *multus_dir, *multus_socket, *cdi_dir;
+	const char *socket, *state, *node, *rdma_netns, *log_level, *share, *metrics;
+	/* in a cluster */
+	const char *kubeconfig, *kubelet_dir, *devinfo_dir, *cdi_dir, *shared;
+	const char *cni_conf_dir, *cni_conf_name, *cni_bin_dir, *shim;
+	const char *multus_conf_dir, *multus_dir, *multus_socket;
 	bool keep_conf;
 	struct cmd_strings netdevs;
 };
