@@ -5,16 +5,16 @@
  *
  * What makes it safe is that each write tests what it was decided on:
  *   - one JSON patch a pool carries all that it changes. It tests the resourceVersion that was read; for ten seconds after it has lost to
- *     another writer, the pool's UID and its mark (below) instead, since what others took elsewhere in the pool is no matter; and in both cases that each offset it takes is empty, and
- *     that each entry it takes away or refreshes is still this container's. The API server applies it as one. A Go writer's patch tests the
- *     resourceVersion, which ours have changed: nobody is given what another has.
+ *     another writer, the pool's UID and its mark (below) instead, since what others took elsewhere in the pool is no matter; and in both
+ *     cases that each offset it takes is empty, and that each entry it takes away or refreshes is still this container's. The API server
+ *     applies it as one. A Go writer's patch tests the resourceVersion, which ours have changed: nobody is given what another has.
  *   - pools that overlap: an address must be given once over all pools whose ranges overlap under one network_name (the domain), unless
  *     enable_overlapping_ranges is false. Whereabouts makes an OverlappingRangeIPReservation for each address. Here it is made where it decides
  *     something: (1) the pool has a neighbour, a pool of the same domain with an overlapping range; it bears the mark, the annotation
- *     kvrail.io/overlaps, from then on; (2) a Go Whereabouts has written in this namespace, as its Lease "whereabouts" shows, which it takes before all else (delete the Lease
- *     when the last Go node is gone);
- *     (3) the option reserve says always: wanted where Go nodes may come later, since a Go writer in a pool that does not exist yet cannot
- *     see what was given without a reservation before. The controller makes those that are missing for older entries (ipam/reconcile.h).
+ *     kvrail.io/overlaps, from then on; (2) a Go Whereabouts has written in this namespace, as its Lease "whereabouts" shows, which it takes
+ *     before all else (delete the Lease when the last Go node is gone); (3) the option reserve says always: wanted where Go nodes may come
+ *     later, since a Go writer in a pool that does not exist yet cannot see what was given without a reservation before. The controller
+ *     makes those that are missing for older entries (ipam/reconcile.h).
  *   - the writer that finds a neighbour marks both pools. That changes their resourceVersion and fails the patch of anyone who does not know
  *     yet. Then it reads the neighbour again: what is in it is avoided; whatever comes later has a reservation, and creating one is what
  *     decides between two. Neighbours are found when pools are listed: at the start; by each writer that gives from a pool which was not
