@@ -538,11 +538,15 @@ def test_ready_means_that_the_webhooks_can_be_called(boot_plane):
 
 
 # -- rights and bad input ----------------------------------------------------------------------------------------------
-def test_no_verb_is_asked_that_is_not_granted(plane):
-    """Last of the module: all that was asked so far."""
+def test_no_verb_is_asked_that_is_not_granted(request, plane):
+    """What all tests before this one asked."""
     events = [e for e in plane.audit() if e["user"]["username"] == f"system:serviceaccount:{NS}:kvrail-controller"]
     refused = {(e["verb"], e.get("objectRef", {}).get("resource"), e["requestURI"].split("?")[0]) for e in events if e["responseStatus"]["code"] == 403}
-    assert len(events) > 100 and not refused
+    assert not refused
+    tests = [n for n in globals() if n.startswith("test_")]
+    if sum(i.module.__name__ == __name__ for i in request.session.items) < len(tests):
+        pytest.skip("what is granted and not asked shows only when all tests of the file run")
+    assert len(events) > 100
     # nor is one granted that is not asked
     asked = {(e["verb"], e["objectRef"].get("apiGroup", ""), e["objectRef"]["resource"] + (f"/{e['objectRef']['subresource']}" if
               e["objectRef"].get("subresource") else "")) for e in events if e.get("objectRef")}
