@@ -100,7 +100,7 @@ def install_kvrail(cluster):
     import subprocess
     said = subprocess.run([TREE / "tools/image"], capture_output=True, text=True, check=True).stdout
     node = cluster.nodes[0]
-    node.sh(f"ctr -n k8s.io images import {TREE / said.partition(': ')[0]}", timeout=240)
+    node.sh(f"ctr -n k8s.io images import {TREE / said.partition(': ')[0]}", env=node.environment, timeout=240)
     cluster.plane.kubectl("apply", "-k", TREE / "lab/cluster")
     for what in "deployment/kvrail-controller", "daemonset/kvrail-agent":
         cluster.plane.kubectl("-n", SYSTEM, "rollout", "status", what, "--timeout=240s", timeout=260)
