@@ -79,7 +79,7 @@ def test_what_is_no_manifest_is_one_line(tmp_path, bad, command):
     assert ("nothing was changed" in err) == (command == "apply")
 
 
-@pytest.mark.parametrize("path,says", [("/", "Is a directory"), ("/nonexistent", "No such file"), ("", "empty value")])
+@pytest.mark.parametrize("path,says", [("/proc/self/fdinfo", "has no file that ends in .yaml"), ("/nonexistent", "No such file"), ("", "empty value")])
 def test_what_is_no_file_is_named(path, says):
     assert says in kvrail("validate", "-f", path, rc=1 if path else 2)[1]
 
