@@ -9,8 +9,10 @@
 
 Only `cluster` boots guests. What a test needs and this machine lacks makes it skip, with the reason.
 """
+import os
 import pathlib
 import re
+import signal
 import sys
 
 import pytest
@@ -23,6 +25,7 @@ import nodes  # noqa: E402
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "cluster: needs a Kubernetes control plane (make deps-cluster)")
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))  # what was started is stopped, temporary files go
 
 
 def pytest_collection_modifyitems(items):
