@@ -218,7 +218,6 @@ static int run_wait(struct cmd_run *run, struct err *e)
 	struct cluster_args args;
 	struct informer_spec spec = { .keep = keep, .event = on_event, .synced = on_synced, .arg = &w };
 	struct job j = { .run = run, .w = &w, .args = &args };
-	pthread_condattr_t attr;
 	uint64_t timeout_s;
 	int r;
 
@@ -241,10 +240,7 @@ static int run_wait(struct cmd_run *run, struct err *e)
 	spec.select.labels = o->selector;
 	if (args.n_names == 1)
 		spec.select.fields = arena_printf(run->arena, "metadata.name=%s", args.names[0]);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&w.changed, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_cond_init(&w.changed);
 	r = informer_start(k, &spec, &j.in, e);
 	if (r < 0)
 		return r;

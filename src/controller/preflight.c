@@ -50,11 +50,9 @@ static int missing(struct controller *c, struct arena *a, const char **ret, stru
 
 static bool stopped(struct controller *c)
 {
-	struct timespec until;
+	struct timespec until = clock_deadline(PAUSE_MS);
 	bool stop;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += PAUSE_MS / 1000;
 	pthread_mutex_lock(&c->lock);
 	while (!c->stop && pthread_cond_timedwait(&c->changed, &c->lock, &until) == 0)
 		;

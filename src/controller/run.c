@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "controller/serve.h"
@@ -36,16 +37,12 @@ static void on_lost(void *arg)
 static void init(struct controller *c, const struct controller_options *o)
 {
 	const char *crash = secure_getenv("KVRAIL_CRASH_AT");
-	pthread_condattr_t attr;
 
 	*c = (struct controller){ .options = o, .crash_at = crash ? strtoul(crash, NULL, 10) : 0 };
 	c->addresses = addresses_new();
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_mutex_init(&c->watching, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&c->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_cond_init(&c->changed);
 }
 
 static void wake_webhook(void *arg)

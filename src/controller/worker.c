@@ -207,10 +207,8 @@ static uint64_t look(const struct controller *c, unsigned *now)
 /* Wait; when nothing came for a while, give memory back and return false. With the lock held, but not while it gives. */
 static bool calm_down(struct controller *c)
 {
-	struct timespec until;
+	struct timespec until = clock_deadline(CALM_S * 1000);
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += CALM_S;
 	if (pthread_cond_timedwait(&c->changed, &c->lock, &until) == 0)
 		return true;
 	pthread_mutex_unlock(&c->lock);

@@ -108,17 +108,13 @@ static int set_url(struct http *h, const struct http_options *o, struct err *e)
 int http_open(const struct http_options *o, struct http **ret, struct err *e)
 {
 	struct http *h = calloc(1, sizeof(*h));
-	pthread_condattr_t attr;
 	int r;
 
 	if (!h)
 		abort();
 	pthread_once(&global_once, global_init);
 	pthread_mutex_init(&h->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&h->room, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_cond_init(&h->room);
 	h->max_calls = o->max_calls ? o->max_calls : MAX_CALLS;
 	h->connect_ms = o->connect_ms ? o->connect_ms : CONNECT_MS;
 	h->proxy = copy(o->proxy);
@@ -274,17 +270,10 @@ static void prepare(struct http *h, struct http_slot *s)
 
 int http_take(struct http *h, bool stream, unsigned timeout_ms, struct http_slot **ret, struct err *e)
 {
-	struct timespec until;
+	struct timespec until = clock_deadline(timeout_ms);
 	struct http_slot *s;
 	int r = 0;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += timeout_ms / 1000;
-	until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
 	pthread_mutex_lock(&h->lock);
 	while (!stream && h->running >= h->max_calls && r == 0)
 		r = timeout_ms ? pthread_cond_timedwait(&h->room, &h->lock, &until) :

@@ -326,15 +326,11 @@ void http_reply_free(struct http_reply *r)
 struct http_cancel *http_cancel_new(void)
 {
 	struct http_cancel *c = calloc(1, sizeof(*c));
-	pthread_condattr_t attr;
 
 	if (!c)
 		abort();
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_mutex_init(&c->lock, NULL);
-	pthread_cond_init(&c->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_cond_init(&c->changed);
 	return c;
 }
 
@@ -378,13 +374,7 @@ void http_cancel_sleep(struct http_cancel *c, unsigned ms)
 		clock_sleep_ms(ms);
 		return;
 	}
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += ms / 1000;
-	until.tv_nsec += (long)(ms % 1000) * 1000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
+	until = clock_deadline(ms);
 	pthread_mutex_lock(&c->lock);
 	while (!c->cancelled && pthread_cond_timedwait(&c->changed, &c->lock, &until) == 0)
 		;

@@ -254,7 +254,6 @@ static int start(struct kube *k, const struct election_options *o, bool once, st
 {
 	struct arena *a = arena_new();
 	struct election *el = arena_alloc(a, sizeof(*el));
-	pthread_condattr_t attr;
 	int r;
 
 	el->k = k;
@@ -273,10 +272,7 @@ static int start(struct kube *k, const struct election_options *o, bool once, st
 	}
 	el->cancel = http_cancel_new();
 	pthread_mutex_init(&el->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&el->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_cond_init(&el->changed);
 	r = kube_thread(&el->thread, run, el, e);
 	if (r < 0) {
 		election_free(el);
@@ -332,13 +328,7 @@ int election_acquire(struct kube *k, const struct election_options *o, unsigned 
 	int r;
 
 	own.release = true;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += timeout_ms / 1000;
-	until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
+	until = clock_deadline(timeout_ms);
 	r = start(k, &own, true, &el, e);
 	if (r < 0)
 		return r;

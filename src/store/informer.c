@@ -328,7 +328,6 @@ int informer_start(struct kube *k, const struct informer_spec *spec, struct info
 {
 	struct arena *a = arena_new();
 	struct informer *in = arena_alloc(a, sizeof(*in));
-	pthread_condattr_t attr;
 	int r;
 
 	in->k = k;
@@ -338,10 +337,7 @@ int informer_start(struct kube *k, const struct informer_spec *spec, struct info
 	in->lines.max = KUBE_OBJECT_MAX;
 	in->lost_ns = clock_ns();
 	pthread_mutex_init(&in->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&in->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_cond_init(&in->changed);
 	r = kube_thread(&in->thread, run, in, e);
 	if (r < 0) {
 		informer_free(in);
@@ -362,17 +358,10 @@ struct informer *informer_stop(struct informer *in)
 
 bool informer_wait(struct informer *in, unsigned timeout_ms, struct err *e)
 {
-	struct timespec until;
+	struct timespec until = clock_deadline(timeout_ms);
 	bool synced;
 	int r = 0;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += timeout_ms / 1000;
-	until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
 	pthread_mutex_lock(&in->lock);
 	while (!in->synced && r == 0)
 		r = pthread_cond_timedwait(&in->changed, &in->lock, &until);

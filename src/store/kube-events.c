@@ -333,7 +333,6 @@ int kube_events_start(struct kube *k, const char *component, const char *node, s
 {
 	struct arena *a = arena_new();
 	struct kube_events *ev = arena_alloc(a, sizeof(*ev));
-	pthread_condattr_t attr;
 	int r;
 
 	ev->k = k;
@@ -344,10 +343,7 @@ int kube_events_start(struct kube *k, const char *component, const char *node, s
 	ev->budget_ns = clock_ns();
 	ev->cancel = http_cancel_new();
 	pthread_mutex_init(&ev->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&ev->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_cond_init(&ev->changed);
 	r = kube_thread(&ev->thread, run, ev, e);
 	if (r < 0) {
 		events_free(ev);
