@@ -399,6 +399,7 @@ int add_run(struct attach_engine *en, struct arena *a, const struct request *rq,
 	int r;
 
 	fill_identity(&w);
+	del_superseded(en, a, rq);
 	engine_lock_container(en, &busy, rq->container);
 	r = add_locked(&w, f);
 	engine_unlock_container(en, &busy);

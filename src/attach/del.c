@@ -39,6 +39,32 @@ int del_run(struct attach_engine *en, const char *container, const char *ifname,
 	return r < 0 ? err_wrap(e, r, "container %s, interface %s", container, ifname) : 0;
 }
 
+static bool is_superseded(const struct attachment *at, const struct request *rq)
+{
+	return rq->pod_uid && *rq->pod_uid && rq->pod_namespace && rq->pod_name && !strcmp(at->pod->uid, rq->pod_uid) &&
+	       !strcmp(at->pod->namespace, rq->pod_namespace) && !strcmp(at->pod->name, rq->pod_name) && !strcmp(at->ifname, rq->ifname) &&
+	       strcmp(at->container, rq->container);
+}
+
+void del_superseded(struct attach_engine *en, struct arena *a, const struct request *rq)
+{
+	const char **old = NULL;
+	size_t n = 0;
+	struct err e;
+
+	pthread_mutex_lock(&en->lock);
+	for (size_t i = 0; i < en->n; i++)
+		if (is_superseded(en->attachments[i], rq))
+			*(const char **)arena_push(a, &old, &n, sizeof(*old)) = arena_strdup(a, en->attachments[i]->container);
+	pthread_mutex_unlock(&en->lock);
+	for (size_t i = 0; i < n; i++) {
+		log_info("pod %s/%s: sandbox %s takes the place of %s, which was never deleted", rq->pod_namespace, rq->pod_name, rq->container,
+			 old[i]);
+		if (del_run(en, old[i], rq->ifname, rq->caller, &e) < 0)
+			log_warn("%s", e.msg);
+	}
+}
+
 static bool netns_is_gone(const struct attachment *at)
 {
 	_cleanup_close_ int fd = at->netns ? netns_open(at->netns, NULL) : -ENOENT;

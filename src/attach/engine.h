@@ -138,6 +138,11 @@ int attachment_undo(struct attach_engine *en, const struct attachment *at, void 
  * the request, NULL when there is none.
  */
 int del_run(struct attach_engine *en, const char *container, const char *ifname, void *caller, struct err *e);
+/*
+ * Undo what an earlier sandbox of this very pod (same UID, interface) still holds: a pod has one sandbox at a time, and a runtime that was killed
+ * while it made one may never send its DEL. Takes the other containers' locks: call it with none held. What cannot be undone is logged.
+ */
+void del_superseded(struct attach_engine *en, struct arena *a, const struct request *rq);
 /* Undo what the journal holds of @container, @ifname if it is not ready, or its namespace is gone. */
 int del_if_dead(struct attach_engine *en, const char *container, const char *ifname, struct err *e);
 /* All attachments of configuration @rq->name that are not in @rq->valid. */

@@ -111,6 +111,23 @@ def test_a_pod_gets_the_default_network_and_its_rails(node):
     node.assert_clean()
 
 
+def test_a_new_sandbox_takes_over_what_one_that_was_never_deleted_holds(tmp_path):
+    """A runtime that is killed while it makes a sandbox forgets it: no DEL comes, and the kubelet makes the pod another one."""
+    node = Cluster(tmp_path, pods=2)
+    try:
+        node.cni("ADD")
+        new = dict(container="c2", args="c1", pod=node.pods[1])  # another sandbox of the same pod
+        node.cni("ADD", **new)
+        assert {"net1", "net2"} <= set(links(node.pods[1])) and not {"net1", "net2"} & set(links(node.pod))
+        assert {a["container"] for a in node.list()} == {"c2"}
+        node.cni("DEL")  # late: changes nothing
+        assert {"net1", "net2"} <= set(links(node.pods[1]))
+        node.cni("DEL", **new)
+        assert not node.list()
+    finally:
+        node.close()
+
+
 def test_network_status_has_the_form_and_the_facts(node):
     node.cni("ADD")
     pod = links(node.pod)
