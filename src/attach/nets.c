@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
-#include "attach/hwaddr.h"
 #include "attach/nets.h"
 #include "base/parse.h"
 #include "base/strbuf.h"
@@ -48,27 +47,6 @@ static int nad_conf(struct gather *g, const struct api_nad *nad, const char *nam
 	return 0;
 }
 
-/* What the annotation asks of a rail. */
-static int ask_rail(struct net *net, struct err *e)
-{
-	const struct annotation_item *item = net->item;
-	struct rail *rail = &net->rail;
-
-	if (!item)
-		return 0;
-	if (item->mac) {
-		hwaddr_parse(item->mac, rail->want.mac, 6); /* valid: the annotation was checked */
-		rail->want.has_mac = true;
-	}
-	if (rail_want_guid(rail, "infiniband-guid", item->guid, e) < 0)
-		return -EINVAL;
-	if (item->n_ips > 1)
-		return err_set(e, -EINVAL, "ips: %zu addresses, one can be asked for", item->n_ips);
-	if (item->n_ips)
-		rail->ip = item->ips[0];
-	return 0;
-}
-
 /* Who makes it, and if it is us, what it shall be. */
 static int judge(struct gather *g, struct net *net)
 {
@@ -80,8 +58,8 @@ static int judge(struct gather *g, struct net *net)
 	net->rail.network = net->network;
 	net->rail.ifname = net->ifname;
 	r = rail_from_conf(g->a, net->conf.root, &net->rail, g->e);
-	if (r == 0)
-		r = ask_rail(net, g->e);
+	if (r == 0 && net->item)
+		r = rail_ask(&net->rail, net->item, g->e);
 	if (r < 0)
 		return r;
 	if (!net->resource)

@@ -140,6 +140,21 @@ int rail_want_guid(struct rail *rail, const char *key, const char *text, struct 
 	return 0;
 }
 
+int rail_ask(struct rail *rail, const struct annotation_item *item, struct err *e)
+{
+	if (item->mac) {
+		hwaddr_parse(item->mac, rail->want.mac, 6); /* valid: the annotation was checked */
+		rail->want.has_mac = true;
+	}
+	if (rail_want_guid(rail, "infiniband-guid", item->guid, e) < 0)
+		return -EINVAL;
+	if (item->n_ips > 1)
+		return err_set(e, -EINVAL, "ips: %zu addresses, one can be asked for", item->n_ips);
+	if (item->n_ips)
+		rail->ip = item->ips[0];
+	return 0;
+}
+
 static int set_vlan(const struct plugin_conf *c, struct rail_want *w, struct err *e)
 {
 	if (!c->vlan || *c->vlan == 0) {

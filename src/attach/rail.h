@@ -46,6 +46,9 @@ int rail_from_conf(struct arena *a, yyjson_val *conf, struct rail *rail, struct 
 /* Ask for @text ("c2:11:22:33:44:55:66:77") as GUID; @key is for messages. NULL and "": nothing. */
 int rail_want_guid(struct rail *rail, const char *key, const char *text, struct err *e);
 
+/* What the annotation asks of @rail: MAC, GUID, one address. @item is one that annotation_parse() gave. -EINVAL: it asks for more. */
+int rail_ask(struct rail *rail, const struct annotation_item *item, struct err *e);
+
 /* Is this a type that makes an interface here? */
 bool rail_is_type(const char *type);
 

@@ -85,17 +85,7 @@ static int rail_from_nad(struct arena *a, const struct api_nad *nad, const struc
 		rail->device_id = item->device_id;
 	if (!rail->resource && !rail->device_id)
 		return err_set(e, -EINVAL, "no annotation " NAD_RESOURCE_NAME " says which VFs it takes, and no deviceID is given");
-	if (item->mac) {
-		hwaddr_parse(item->mac, rail->want.mac, 6); /* valid: the annotation was parsed */
-		rail->want.has_mac = true;
-	}
-	if (rail_want_guid(rail, "infiniband-guid", item->guid, e) < 0)
-		return -EINVAL;
-	if (item->n_ips > 1)
-		return err_set(e, -EINVAL, "ips: %zu addresses, one can be asked for", item->n_ips);
-	if (item->n_ips)
-		rail->ip = item->ips[0];
-	return 0;
+	return rail_ask(rail, item, e);
 }
 
 static int parse_networks(struct arena *a, const struct request *rq, yyjson_val *networks, struct annotation_item **ret,
