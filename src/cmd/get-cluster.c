@@ -81,7 +81,7 @@ static void print_table(struct cmd_run *run, yyjson_val *table, bool namespaces)
 
 struct listing {
 	struct arena *arena;
-	const struct cluster_kind *kind;
+	struct cluster_kind kind;
 	yyjson_mut_doc *doc;
 	yyjson_mut_val *list;
 };
@@ -94,8 +94,8 @@ static int add(void *arg, yyjson_val *obj)
 	yyjson_val *key, *val;
 	size_t i, max;
 
-	yyjson_mut_obj_add_strcpy(l->doc, out, "apiVersion", cmd_cluster_api_version(l->arena, l->kind));
-	yyjson_mut_obj_add_strcpy(l->doc, out, "kind", l->kind->kind);
+	yyjson_mut_obj_add_strcpy(l->doc, out, "apiVersion", cmd_cluster_api_version(l->arena, &l->kind));
+	yyjson_mut_obj_add_strcpy(l->doc, out, "kind", l->kind.kind);
 	yyjson_obj_foreach(obj, i, max, key, val) {
 		if (yyjson_equals_str(key, "apiVersion") || yyjson_equals_str(key, "kind"))
 			continue;
@@ -143,7 +143,7 @@ static int get_kind(struct cmd_run *run, const struct get_options *o, struct kub
 		return r;
 	if (args.n_names && (o->all || o->selector))
 		return err_set(e, -EINVAL, "a name and %s do not go together", o->all ? "--all-namespaces" : "--selector");
-	l->kind = &args.kind;
+	l->kind = args.kind;
 	ref = (struct kube_ref){ args.kind.group, args.kind.version, args.kind.plural,
 				 !args.kind.namespaced || o->all ? NULL : o->namespace ? o->namespace : kube_namespace(k), NULL, NULL };
 	if (!args.n_names)
