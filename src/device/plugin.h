@@ -71,7 +71,10 @@ struct device_plugin {
 	struct arena *given_arena; /* what the kubelet gave to pods, when it was last asked; NULL: not known */
 	const struct podres_pod *given;
 	size_t n_given;
-	ino_t kubelet_ino; /* of kubelet.sock when it was last registered there */
+	struct device_socket {
+		ino_t ino; /* 0: there is none */
+		struct timespec since;
+	} kubelet; /* its socket, when it was last looked */
 };
 
 /* serve.c: what the kubelet asks. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Being known to the kubelet. When it starts it removes all sockets of its folder, then makes kubelet.sock: both are seen by inotify, and,
- * should events be lost, by looking at the files on each round.
+ * should events be lost, by looking at the files on each round. It matters how soon: a pod whose containers do not run yet is admitted
+ * again by a kubelet that starts, which refuses it for good while nobody has registered its devices (kubernetes/kubernetes#109595).
  */
 #include <string.h>
 #include <sys/inotify.h>
@@ -13,8 +14,10 @@
 #include "deviceplugin.pb-c.h"
 
 #define REGISTER_MS 5000
-#define RETRY_MIN_MS 100
+#define RETRY_MIN_MS 5 /* between its bind() and its listen() */
 #define RETRY_MAX_MS 5000
+#define DOUBLINGS 10
+#define PATIENCE 14 /* failures, in 25 s: a restart of the kubelet is over by then */
 
 void device_folder_open(struct device_plugin *p)
 {
@@ -47,11 +50,24 @@ static void forget(struct device_plugin *p)
 	}
 }
 
-static ino_t kubelet_ino(struct device_plugin *p, struct arena *a)
+static char *kubelet_socket(const struct device_plugin *p, struct arena *a)
 {
+	return arena_printf(a, "%s/kubelet.sock", p->kubelet_dir);
+}
+
+/*
+ * Whether its socket is another than at the last call; a new file often has the number of the one that was removed. A kubelet must not be
+ * told twice: it takes the end of the first stream for the end of the second, too.
+ */
+static bool kubelet_is_new(struct device_plugin *p, struct arena *a)
+{
+	const struct device_socket was = p->kubelet;
 	struct stat st;
 
-	return stat(arena_printf(a, "%s/kubelet.sock", p->kubelet_dir), &st) == 0 ? st.st_ino : 0;
+	p->kubelet = (struct device_socket){ 0 };
+	if (stat(kubelet_socket(p, a), &st) == 0)
+		p->kubelet = (struct device_socket){ .ino = st.st_ino, .since = st.st_ctim };
+	return was.ino != p->kubelet.ino || was.since.tv_sec != p->kubelet.since.tv_sec || was.since.tv_nsec != p->kubelet.since.tv_nsec;
 }
 
 static int tell(struct device_plugin *p, struct arena *a, const struct resource *res, struct err *e)
@@ -67,8 +83,7 @@ static int tell(struct device_plugin *p, struct arena *a, const struct resource 
 	rq.resource_name = res->full;
 	rq.options = &o;
 	msg = message_pack(a, &rq, &len);
-	return grpc_unary(arena_printf(a, "%s/kubelet.sock", p->kubelet_dir), "/v1beta1.Registration/Register", msg, len, REGISTER_MS, 4096, a, &msg,
-			  &len, NULL, e);
+	return grpc_unary(kubelet_socket(p, a), "/v1beta1.Registration/Register", msg, len, REGISTER_MS, 4096, a, &msg, &len, NULL, e);
 }
 
 /* What came of it, for device_plugin_json(). */
@@ -102,9 +117,10 @@ static bool one(struct device_plugin *p, struct arena *a, struct resource *res)
 		device_say(p, false, "%s: registered with the kubelet", res->full);
 		return true;
 	}
-	if (res->failures++ == 10) /* a restart of the kubelet is over by then */
+	if (res->failures == PATIENCE)
 		device_say(p, true, "%s: not registered with the kubelet, it is tried again: %s", res->full, e.msg);
-	res->retry_at = clock_ns() + (res->failures < 6 ? RETRY_MIN_MS << res->failures : RETRY_MAX_MS) * 1000000ull;
+	res->retry_at = clock_ns() + (res->failures < DOUBLINGS ? RETRY_MIN_MS << res->failures : RETRY_MAX_MS) * 1000000ull;
+	res->failures++;
 	return false;
 }
 
@@ -149,16 +165,15 @@ bool device_register(struct device_plugin *p, uint64_t *ret_at)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
 	struct resource *res;
-	ino_t now = kubelet_ino(p, a);
-	bool any = false;
+	bool any = false, anew;
 
 	device_folder_open(p);
+	anew = kubelet_is_new(p, a);
 	while ((res = leaving(p)))
 		take_down(p, res);
 	pthread_mutex_lock(&p->lock);
-	if (now != p->kubelet_ino)
+	if (anew)
 		forget(p);
-	p->kubelet_ino = now;
 	res = p->resources;
 	pthread_mutex_unlock(&p->lock);
 	*ret_at = 0;

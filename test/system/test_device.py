@@ -6,6 +6,8 @@ import pathlib
 import queue
 import random
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -406,6 +408,48 @@ def test_kubelet_that_starts_anew_is_told_again(node):
         p = n.kubelet.plugin(P2)
         assert len(p.next()) == 4
         assert p.allocate(vfs[0]["pci"])["env"]
+
+
+def test_kubelet_that_begins_to_listen_is_told_within_milliseconds(node):
+    """Between the bind() that inotify sees and the listen() there is nobody to talk to; what it admits meanwhile it refuses."""
+    n = node(pollMs=60000)  # by inotify alone
+    n.offer(*vfs_of(n.tree, PF))
+    n.kubelet.plugin(P2).next()
+    n.kubelet.stop()
+    took = []
+    for _ in range(9):
+        (n.tmp / "plugins/kubelet.sock").unlink(missing_ok=True)
+        (n.tmp / "plugins/openshift.io_p2rdma.sock").unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(str(n.tmp / "plugins/kubelet.sock"))
+            time.sleep(0.01)
+            s.listen()
+            began = time.monotonic()
+            s.settimeout(10)
+            s.accept()[0].close()
+            took.append(time.monotonic() - began)
+    assert sorted(took)[4] < 0.05, took
+
+
+def test_kubelet_whose_socket_has_the_number_of_the_last_one_is_told_at_once(node, tmp_path):
+    n = node(pollMs=60000)
+    n.offer(*vfs_of(n.tree, PF))
+    n.kubelet.plugin(P2).next()
+    n.kubelet.stop()
+    kubelet = n.tmp / "plugins/kubelet.sock"
+    kubelet.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(str(kubelet))
+        os.link(kubelet, tmp_path / "kept")
+        (n.tmp / "plugins/openshift.io_p2rdma.sock").unlink()
+        time.sleep(3.3)  # the next try is 2 s away
+        s.listen()
+        n.process.send_signal(signal.SIGSTOP)  # it sees only what came of it
+        kubelet.unlink()
+        os.link(tmp_path / "kept", kubelet)
+        n.process.send_signal(signal.SIGCONT)
+        s.settimeout(1)
+        s.accept()[0].close()
 
 
 def test_socket_that_was_removed_comes_back(node):
