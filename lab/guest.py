@@ -160,7 +160,7 @@ class Guest:
         self.disk = lab.dir / f"{self.name}.disk"
         self.share = lab.dir / self.name  # the guest's /run/lab
         self.share.mkdir()
-        self.qemu = None
+        self.qemu = self.receiver = None
         self.dead = True
         self.boots = 0
         self.boot_seconds = None
@@ -180,7 +180,8 @@ class Guest:
                                          stderr=subprocess.STDOUT, pass_fds=[theirs.fileno()], preexec_fn=_die_with_parent)
         theirs.close()
         self.channel, self.dead = ours, False
-        threading.Thread(target=self._receive, args=(ours,), daemon=True).start()
+        self.receiver = threading.Thread(target=self._receive, args=(ours,), daemon=True)
+        self.receiver.start()
 
     def _arguments(self, channel):
         lab = self.lab
@@ -225,6 +226,7 @@ class Guest:
             self.qemu.kill()
         if self.qemu:
             self.qemu.wait()
+            self.receiver.join()  # what it says of this boot must not be taken for the next one's
 
     def power_off(self):
         """Pulls the plug: nothing that the guest had not yet written to its disk survives."""
@@ -244,6 +246,7 @@ class Guest:
             self.qemu.wait(timeout)
         except subprocess.TimeoutExpired:
             raise LabError(f"{self.name} still runs after {timeout} s") from None
+        self.receiver.join()
 
     # -- the channel -----------------------------------------------------------------------------------------------
     def _receive(self, channel):

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lab itself: what every other lab test takes for granted."""
 import re
+import subprocess
+import sys
 import threading
+import time
+import types
 
 import pytest
 
 import rails
-from lab.guest import CommandTimeout, Lab, LabError, TREE
+from lab.guest import CommandTimeout, Guest, Lab, LabError, TREE
 
 pytestmark = pytest.mark.lab
 
@@ -107,6 +111,38 @@ def test_a_power_cycle_keeps_the_disk_and_the_link(two_nodes):
     a.sh("ip addr add 10.9.0.1/24 dev p0")
     b.sh("ip addr add 10.9.0.2/24 dev p0")
     a.wait_for("ping -c 1 -W 1 10.9.0.2", timeout=30)
+
+
+SLOW_GUEST = """
+import json, os, socket, sys, time
+channel = socket.socket(fileno=int(sys.argv[1]))
+if os.fork():
+    time.sleep(0.5)
+    channel.sendall(b'{"hello": 0.5}\\n')
+    time.sleep(600)
+os.setsid()
+while os.getppid() != 1: time.sleep(0.01)
+time.sleep(0.1)
+"""
+
+
+def test_the_end_of_one_boot_is_not_taken_for_the_beginning_of_the_next(tmp_path, monkeypatch):
+    """A command that was sent before the guest listens lost its first bytes to the serial port. In QEMU's place: a program that is slow to be gone."""
+    start = subprocess.Popen
+
+    def slow(*arguments, **options):
+        time.sleep(0.2)
+        return start(*arguments, **options)
+
+    monkeypatch.setattr("lab.guest.LOGS", tmp_path)
+    monkeypatch.setattr(subprocess, "Popen", slow)
+    monkeypatch.setattr(Guest, "_arguments", lambda self, channel: [sys.executable, "-c", SLOW_GUEST, str(channel)])
+    g = Guest(types.SimpleNamespace(dir=tmp_path, name="slow"), 1)
+    g.power_on()
+    g.power_off()
+    g.power_on()
+    assert g.boot_seconds > 0.5 and not g.dead
+    g.power_off()
 
 
 def test_a_command_of_a_guest_that_dies_ends_with_an_error(boot):
