@@ -155,23 +155,26 @@ int rail_ask(struct rail *rail, const struct annotation_item *item, struct err *
 	return 0;
 }
 
+/* As sriov-cni: 802.1q and QoS 0 go with vlan 0, which is none; without the key vlan there is nothing that they could be of. */
 static int set_vlan(const struct plugin_conf *c, struct rail_want *w, struct err *e)
 {
-	if (!c->vlan || *c->vlan == 0) {
-		if (c->vlan_qos && *c->vlan_qos)
-			return err_set(e, -EINVAL, "vlanQoS: %lld needs a vlan other than 0", (long long)*c->vlan_qos);
-		if (is_set(c->vlan_proto))
-			return err_set(e, -EINVAL, "vlanProto: %s needs a vlan other than 0", c->vlan_proto);
-	}
+	bool ad = c->vlan_proto && !strcasecmp(c->vlan_proto, "802.1ad");
+
+	if (!c->vlan && c->vlan_qos)
+		return err_set(e, -EINVAL, "vlanQoS: %lld needs a vlan", (long long)*c->vlan_qos);
+	if (!c->vlan && c->vlan_proto)
+		return err_set(e, -EINVAL, "vlanProto: %s needs a vlan", c->vlan_proto);
 	if (!c->vlan)
 		return 0;
+	if (c->vlan_proto && !ad && strcasecmp(c->vlan_proto, "802.1q"))
+		return err_set(e, -EINVAL, "vlanProto: \"%s\" is neither 802.1q nor 802.1ad", c->vlan_proto);
+	if (*c->vlan == 0 && c->vlan_qos && *c->vlan_qos)
+		return err_set(e, -EINVAL, "vlanQoS: %lld needs a vlan other than 0", (long long)*c->vlan_qos);
+	if (*c->vlan == 0 && ad)
+		return err_set(e, -EINVAL, "vlanProto: %s needs a vlan other than 0", c->vlan_proto);
 	w->vlan = (int)*c->vlan;
 	w->vlan_qos = c->vlan_qos ? (int)*c->vlan_qos : 0;
-	w->vlan_proto = ETH_P_8021Q;
-	if (is_set(c->vlan_proto) && !strcasecmp(c->vlan_proto, "802.1ad"))
-		w->vlan_proto = ETH_P_8021AD;
-	else if (is_set(c->vlan_proto) && strcasecmp(c->vlan_proto, "802.1q"))
-		return err_set(e, -EINVAL, "vlanProto: \"%s\" is neither 802.1q nor 802.1ad", c->vlan_proto);
+	w->vlan_proto = ad ? ETH_P_8021AD : ETH_P_8021Q;
 	return 0;
 }
 

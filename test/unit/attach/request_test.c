@@ -134,6 +134,35 @@ static void the_operators_configuration_sets_what_it_names_and_nothing_else(void
 	assert_null(r.ipam.type);
 }
 
+static void vlan_settings_go_together_as_in_sriov_cni(void **state)
+{
+	static const struct {
+		const char *conf, *says; /* NULL: taken */
+	} cases[] = {
+		{ "\"vlan\":0,\"vlanQoS\":0,\"vlanProto\":\"802.1q\"", NULL },
+		{ "\"vlan\":0,\"vlanProto\":\"802.1Q\"", NULL },
+		{ "\"vlan\":0,\"vlanProto\":\"802.1ad\"", "vlanProto: 802.1ad needs a vlan other than 0" },
+		{ "\"vlan\":0,\"vlanQoS\":1", "vlanQoS: 1 needs a vlan other than 0" },
+		{ "\"vlan\":5,\"vlanQoS\":7,\"vlanProto\":\"802.1AD\"", NULL },
+		{ "\"vlan\":5,\"vlanProto\":\"\"", "neither 802.1q nor 802.1ad" },
+		{ "\"vlan\":5,\"vlanProto\":\"802.1x\"", "neither 802.1q nor 802.1ad" },
+		{ "\"vlan\":5,\"vlanQoS\":8", "vlanQoS" },
+		{ "\"vlan\":4095", "vlan" },
+		{ "\"vlan\":-1", "vlan" },
+		{ "\"vlanQoS\":0", "vlanQoS: 0 needs a vlan" },
+		{ "\"vlanProto\":\"802.1q\"", "vlanProto: 802.1q needs a vlan" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct err e = { 0 };
+		struct rail r;
+		int code = rail(arena_printf(a, "{\"type\":\"sriov\",%s}", cases[i].conf), &r, &e);
+
+		if ((code < 0) != (cases[i].says != NULL) || (code < 0 && !strstr(e.msg, cases[i].says)))
+			fail_msg("%s: %d %s", cases[i].conf, code, e.msg);
+	}
+}
+
 static void meta_plugins_add_to_the_interface(void **state)
 {
 	struct rail r;
@@ -228,6 +257,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(verbs_need_their_variables_and_versions, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_unsupported_version_says_which_are, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_operators_configuration_sets_what_it_names_and_nothing_else, setup, teardown),
+		cmocka_unit_test_setup_teardown(vlan_settings_go_together_as_in_sriov_cni, setup, teardown),
 		cmocka_unit_test_setup_teardown(meta_plugins_add_to_the_interface, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_runtimes_word_counts_more_than_the_configurations, setup, teardown),
 		cmocka_unit_test_setup_teardown(results_have_the_form_of_their_version, setup, teardown),
