@@ -44,6 +44,8 @@ struct resource {
 	char *problem;	    /* why it is not, or NULL */
 	uint64_t retry_at;  /* when to register again, ns */
 	unsigned failures;  /* registrations that failed in a row */
+	uint64_t watched_at; /* when a stream was last seen, or it was registered, ns */
+	unsigned unwatched; /* registrations in a row that no stream followed */
 	uint64_t allocations;
 };
 

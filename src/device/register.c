@@ -18,6 +18,9 @@
 #define RETRY_MAX_MS 5000
 #define DOUBLINGS 10
 #define PATIENCE 14 /* failures, in 25 s: a restart of the kubelet is over by then */
+#define WATCH_MS 2000 /* from the registration to the kubelet's stream, doubled each time that none came */
+#define WATCH_DOUBLINGS 5
+#define SETTLE_MS 20
 
 void device_folder_open(struct device_plugin *p)
 {
@@ -86,6 +89,57 @@ static int tell(struct device_plugin *p, struct arena *a, const struct resource 
 	return grpc_unary(kubelet_socket(p, a), "/v1beta1.Registration/Register", msg, len, REGISTER_MS, 4096, a, &msg, &len, NULL, e);
 }
 
+/* Lock held. */
+static bool is_watched(const struct resource *res)
+{
+	for (size_t i = 0; i < STREAMS_MAX; i++)
+		if (res->streams[i] && grpc_alive(res->streams[i]))
+			return true;
+	return false;
+}
+
+/*
+ * A kubelet that sees a stream end disconnects whoever has the resource's name by then, which may be who registered a moment ago, and calls
+ * its devices unhealthy without a word to it (v1.34, runClient()). So a registration counts while there is a stream. *at: when to look again,
+ * if earlier.
+ */
+static void check_watched(struct device_plugin *p, struct resource *res, uint64_t *at)
+{
+	const uint64_t patience = (WATCH_MS * 1000000ull) << (res->unwatched < WATCH_DOUBLINGS ? res->unwatched : WATCH_DOUBLINGS);
+	const uint64_t now = clock_ns();
+
+	pthread_mutex_lock(&p->lock);
+	if (res->registered && is_watched(res)) {
+		res->watched_at = now;
+		res->unwatched = 0;
+	} else if (res->registered && now - res->watched_at >= patience) {
+		res->registered = false;
+		res->retry_at = 0;
+		res->unwatched++;
+	} else if (res->registered && (!*at || res->watched_at + patience < *at)) {
+		*at = res->watched_at + patience;
+	}
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* A socket that listens; the kubelet has seen the end of the last one's streams. */
+static int listen_at(struct device_plugin *p, struct resource *res, struct err *e)
+{
+	bool watched;
+	int r;
+
+	if (grpc_server_listens(p->server, res->socket))
+		return 0;
+	pthread_mutex_lock(&p->lock);
+	watched = is_watched(res);
+	pthread_mutex_unlock(&p->lock);
+	grpc_server_unlisten(p->server, res->socket);
+	r = grpc_server_listen(p->server, res->socket, device_methods, res, e);
+	if (watched)
+		clock_sleep_ms(SETTLE_MS);
+	return r;
+}
+
 /* What came of it, for device_plugin_json(). */
 static void outcome(struct device_plugin *p, struct resource *res, bool registered, const char *problem)
 {
@@ -100,20 +154,18 @@ static void outcome(struct device_plugin *p, struct resource *res, bool register
 static bool one(struct device_plugin *p, struct arena *a, struct resource *res)
 {
 	struct err e = { 0 };
-	int r = 0;
+	int r;
 
 	if (!res->cleaned)
 		device_clean_info(p, res);
 	res->cleaned = true;
-	if (!grpc_server_listens(p->server, res->socket)) {
-		grpc_server_unlisten(p->server, res->socket);
-		r = grpc_server_listen(p->server, res->socket, device_methods, res, &e);
-	}
+	r = listen_at(p, res, &e);
 	if (r == 0)
 		r = tell(p, a, res, &e);
 	outcome(p, res, r == 0, r < 0 ? e.msg : NULL);
 	if (r == 0) {
 		res->failures = 0;
+		res->watched_at = clock_ns();
 		device_say(p, false, "%s: registered with the kubelet", res->full);
 		return true;
 	}
@@ -178,7 +230,10 @@ bool device_register(struct device_plugin *p, uint64_t *ret_at)
 	pthread_mutex_unlock(&p->lock);
 	*ret_at = 0;
 	for (; res; res = res->next) { /* new ones come in front, only this thread takes any out */
-		if (!wanted(p, res) || (res->registered && grpc_server_listens(p->server, res->socket)))
+		if (!wanted(p, res))
+			continue;
+		check_watched(p, res, ret_at);
+		if (res->registered && grpc_server_listens(p->server, res->socket))
 			continue;
 		if (res->retry_at <= clock_ns())
 			any |= one(p, a, res);

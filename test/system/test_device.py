@@ -452,6 +452,18 @@ def test_kubelet_whose_socket_has_the_number_of_the_last_one_is_told_at_once(nod
         s.accept()[0].close()
 
 
+def test_kubelet_that_no_longer_watches_is_told_again(node):
+    """As when it takes the end of an old plugin's stream for that of the one that just registered."""
+    n = node()
+    n.offer(*vfs_of(n.tree, PF))
+    for _ in range(2):
+        n.kubelet.plugin(P2).next()
+        n.kubelet.plugins.pop(P2).close()
+    assert len(n.kubelet.plugin(P2).next()) == 4
+    time.sleep(2.5)
+    assert n.kubelet.registered.empty()  # while it watches, once
+
+
 def test_socket_that_was_removed_comes_back(node):
     n = node(pollMs=60000)  # by inotify alone
     n.offer(*vfs_of(n.tree, PF))
