@@ -58,14 +58,14 @@ def namespaces(plane):
         plane.namespace(name)
 
 
-def prepare(plane):
-    """What KServe's controller makes beside the pods: a ServiceAccount, and a Secret with a certificate that signs itself."""
+def prepare(plane, service=SERVICE, account=None):
+    """What KServe's controller makes beside the pods of @service: a ServiceAccount, and a Secret with a certificate that signs itself."""
     namespaces(plane)
-    certificate, key = Authority(plane.dir / "pki-kserve", SERVICE).issue("tls", f"/CN={SERVICE}", [SERVICE])
+    certificate, key = Authority(plane.dir / f"pki-{service}", service).issue("tls", f"/CN={service}", [service])
     plane.apply([
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": f"{SERVICE}-kserve", "namespace": NAMESPACE}},
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account or f"{service}-kserve", "namespace": NAMESPACE}},
         {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
-         "metadata": {"name": f"{SERVICE}-kserve-self-signed-certs", "namespace": NAMESPACE},
+         "metadata": {"name": f"{service}-kserve-self-signed-certs", "namespace": NAMESPACE},
          "data": {"tls.crt": base64.b64encode(certificate.read_bytes()).decode(), "tls.key": base64.b64encode(key.read_bytes()).decode()}}])
 
 
@@ -202,6 +202,11 @@ def start(cluster, timeout=300):
     return made
 
 
+def networks_of(pod):
+    """A pod's network-status annotation, decoded; [] when there is none."""
+    return json.loads(pod["metadata"].get("annotations", {}).get("k8s.v1.cni.cncf.io/network-status", "[]"))
+
+
 class Engine:
     """A running prefill or decode pod, spoken to over its own port from its node."""
 
@@ -218,8 +223,33 @@ class Engine:
 
     def networks(self):
         """The pod's network-status annotation, decoded; [] when there is none."""
-        notes = self.cluster.pod(self.namespace, self.name)["metadata"]["annotations"]
-        return json.loads(notes.get("k8s.v1.cni.cncf.io/network-status", "[]"))
+        return networks_of(self.cluster.pod(self.namespace, self.name))
+
+    def rail(self):
+        """(interface, address, RDMA device) of the pod's one rail, from its network-status."""
+        (status,) = [n for n in self.networks() if n["name"].endswith("/" + NETWORK)]
+        return status["interface"], status["ips"][0], status["device-info"]["pci"]["rdma-device"]
+
+    def counters(self):
+        """Those of the rail's device, and the pod's TCP segments as "tcp"."""
+        about = self.ask("/about")
+        return {**about["rdma"][self.rail()[2]]["counters"], "tcp": about["tcp"]}
+
+    def device_files(self):
+        """Names under /dev/infiniband that belong to the rail's device, as the node's kernel says; rdma_cm is everybody's."""
+        seen = self.node.container(self.namespace, self.name, "main").sh(
+            "grep -Hs . /sys/class/infiniband_verbs/uverbs*/ibdev /sys/class/infiniband_mad/*/ibdev || true")
+        return {line.split("/")[4] for line in seen.splitlines() if line.endswith(":" + self.rail()[2])}
+
+    def pull(self, peer):
+        """A KV cache from @peer's rail, by kvrail-kv: (what it said, packets that the device of this rail received meanwhile)."""
+        if peer.ask("/prefill", by="kv") != {"serving": 5700}:
+            raise ClusterError(f"{peer.name} serves no blocks")
+        before = self.counters()
+        r = self.ask("/decode", by="kv", peer=peer.rail()[1], timeout=200)
+        if r["rc"]:
+            raise ClusterError(f"{self.name} pulls from {peer.name}: {r}")
+        return json.loads(r["out"]), self.counters()["rcvd_pkts"] - before["rcvd_pkts"]
 
     def delete(self, grace=1):  # 0 would forget the pod before its node has
         self.cluster.delete_pod(self.namespace, self.name, grace)

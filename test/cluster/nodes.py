@@ -34,6 +34,7 @@ ON_NODES = ("kubelet", "containerd", "containerd-shim-runc-v2", "ctr")
 HERE = TREE / "test/cluster"
 MEMORY = lab_guest.MAX_MEMORY
 DISK = 2 << 30
+STORAGE = "2Ti"  # that nodes are said to have for their pods
 IMAGES = 6 << 30  # the disk of containerd
 CACHE = TREE / "build/cluster"
 USER_NETWORK = "user,id=host,ipv6=off"
@@ -247,6 +248,8 @@ class Cluster:
                 list(pool.map(Node.start, self.nodes))
             for n in self.nodes:
                 self.wait_node(n.name)
+                # what the kubelet does not count on these nodes (localStorageCapacityIsolation), but what manifests ask for; it keeps and offers it
+                self.plane.patch(f"/api/v1/nodes/{n.name}/status", {"status": {"capacity": {"ephemeral-storage": STORAGE}}})
         except BaseException:
             self.stop()
             raise

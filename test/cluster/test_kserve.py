@@ -28,32 +28,24 @@ def engine(request, engines):
     return engines[request.param]
 
 
-def rail(engine):
-    """(interface, address, RDMA device) of the pod's one rail, from its network-status."""
-    (status,) = [n for n in engine.networks() if n["name"].endswith("/" + kserve.NETWORK)]
-    return status["interface"], status["ips"][0], status["device-info"]["pci"]["rdma-device"]
-
-
 def test_the_pod_was_admitted_with_its_networks_resource_and_got_one_vf_of_it(engine):
     main = next(c for c in engine.pod["spec"]["containers"] if c["name"] == "main")
     assert main["resources"]["requests"][kserve.RESOURCE] == "1"
-    interface, address, _ = rail(engine)
+    interface, address, _ = engine.rail()
     assert interface == "net1" and ipaddress.ip_address(address) in ipaddress.ip_network("10.0.132.0/24")
     about = engine.ask("/about")
     assert about["interfaces"]["net1"] == "9000" and set(about["interfaces"]) == {"lo", "eth0", "net1"}
 
 
 def test_no_two_pods_have_the_same_address(engines):
-    assert rail(engines["prefill"])[1] != rail(engines["decode"])[1]
+    assert engines["prefill"].rail()[1] != engines["decode"].rail()[1]
 
 
 def test_the_container_sees_its_rdma_device_and_no_other(engine):
     about = engine.ask("/about")
-    assert list(about["rdma"]) == [rail(engine)[2]]
-    seen = engine.node.container(engine.namespace, engine.name, "main").sh(
-        "grep -Hs . /sys/class/infiniband_verbs/uverbs*/ibdev /sys/class/infiniband_mad/*/ibdev || true")
-    mine = {line.split("/")[4] for line in seen.splitlines() if line.endswith(":" + rail(engine)[2])}
-    assert {"rdma_cm"} < set(about["infiniband"]) <= mine | {"rdma_cm"}, (about["infiniband"], seen)
+    assert list(about["rdma"]) == [engine.rail()[2]]
+    mine = engine.device_files()
+    assert {"rdma_cm"} < set(about["infiniband"]) <= mine | {"rdma_cm"}, (about["infiniband"], mine)
 
 
 def test_other_containers_of_the_pod_get_no_device(engines):
@@ -69,7 +61,7 @@ def test_memory_may_be_pinned_without_any_capability(engine):
 
 def test_the_environment_is_exact_for_this_pod_and_leaves_what_the_pod_sets(engine):
     about = engine.ask("/about")
-    environment, (_, address, device) = about["environment"], rail(engine)
+    environment, (_, address, device) = about["environment"], engine.rail()
     assert environment["UCX_NET_DEVICES"] == f"{device}:1"
     assert environment["NCCL_IB_HCA"] == f"={device}:1"
     assert environment["UCX_TLS"] == "rc,sm,self,cuda_copy,cuda_ipc"  # the pod's own
@@ -87,20 +79,10 @@ def gid_address(gid):
     return str(mapped) if mapped else None
 
 
-def counters(engine):
-    about = engine.ask("/about")
-    return {**about["rdma"][rail(engine)[2]]["counters"], "tcp": about["tcp"]}
-
-
 def test_kvrail_kv_pulls_a_cache_from_the_other_node_by_rdma_with_checksum(engines):
     prefill, decode = engines["prefill"], engines["decode"]
     assert prefill.node is not decode.node
-    assert prefill.ask("/prefill", by="kv") == {"serving": 5700}
-    before = counters(decode)
-    r = decode.ask("/decode", by="kv", peer=rail(prefill)[1], timeout=200)
-    assert r["rc"] == 0, r
-    result = json.loads(r["out"])
-    moved = counters(decode)["rcvd_pkts"] - before["rcvd_pkts"]
+    result, moved = decode.pull(prefill)
     assert result["transport"] == "verbs" and result["bytes"] > 0, result
     assert moved >= 3 * result["bytes"] // 4096, (moved, result)
 
@@ -111,13 +93,13 @@ def test_nixl_agents_read_blocks_from_the_other_node_by_rdma_with_the_injected_e
     prefill, decode = engines["prefill"], engines["decode"]
     offer = prefill.ask("/prefill", by="nixl", timeout=200)
     assert offer.get("host") == prefill.address, offer
-    before = counters(decode)
+    before = decode.counters()
     r = decode.ask("/decode", by="nixl", peer=prefill.address, timeout=300)
     assert r["rc"] == 0, r
     result = json.loads(re.search(r'\{"state".*?\}', r["out"])[0])  # UCX's log is in between
-    after = counters(decode)
+    after = decode.counters()
     assert (result["state"], result["backend"], result["wrong_blocks"]) == ("DONE", "UCX", 0), r
-    assert f"rma(rc_verbs/{rail(decode)[2]}:1" in r["out"] + r["err"], r
+    assert f"rma(rc_verbs/{decode.rail()[2]}:1" in r["out"] + r["err"], r
     assert after["rcvd_pkts"] - before["rcvd_pkts"] >= BYTES // 4096
 
 
@@ -138,10 +120,9 @@ def test_kserves_own_controller_gets_its_sample_running(cluster, kvrail):
     engines = controller.engines(cluster)
     decode = next(e for e in engines if e.role == "decode")
     prefill = next(e for e in engines if e.role == "prefill" and e.node is not decode.node)
-    assert len({rail(e)[1] for e in engines}) == len(engines)
-    prefill.ask("/prefill", by="kv")
-    r = decode.ask("/decode", by="kv", peer=rail(prefill)[1], timeout=200)
-    assert r["rc"] == 0 and json.loads(r["out"])["transport"] == "verbs", r
+    assert len({e.rail()[1] for e in engines}) == len(engines)
+    result, moved = decode.pull(prefill)
+    assert result["transport"] == "verbs" and moved >= 3 * result["bytes"] // 4096, (moved, result)
     controller.delete_sample(cluster)
     controller.daemon.stop(signal.SIGTERM)
     kvrail.nothing_left(kvrail.before, 120)
