@@ -215,7 +215,8 @@ class ControlPlane:
         (self.dir / "audit.yaml").write_text(AUDIT_POLICY)
         if self.egress:
             (self.dir / "egress.yaml").write_text(self.egress)
-        self.audit_log = self.dir / "audit.log"
+        self.audit_log = LOGS / f"{self.name}-audit.log"  # kept, as the other logs are
+        self.audit_log.unlink(missing_ok=True)
         self.api_server = self._daemon(
             "kube-apiserver", f"--etcd-servers=http://127.0.0.1:{client}", "--bind-address=127.0.0.1",
             f"--secure-port={self.port}", f"--tls-cert-file={certificate}", f"--tls-private-key-file={key}",
@@ -223,7 +224,7 @@ class ControlPlane:
             "--authorization-mode=Node,RBAC", f"--service-cluster-ip-range={SERVICES}", "--allow-privileged=true",
             f"--service-account-issuer={ISSUER}", f"--service-account-key-file={pki}/accounts.key",
             f"--service-account-signing-key-file={pki}/accounts.key", "--endpoint-reconciler-type=none",
-            f"--audit-policy-file={self.dir}/audit.yaml", f"--audit-log-path={self.audit_log}",
+            f"--audit-policy-file={self.dir}/audit.yaml", f"--audit-log-path={self.audit_log}", "--audit-log-maxsize=10000",
             "--shutdown-delay-duration=0s", "--profiling=false", "--kubelet-preferred-address-types=InternalIP",
             *([f"--egress-selector-config-file={self.dir}/egress.yaml"] if self.egress else []),
             *([] if self.service_accounts else ["--disable-admission-plugins=ServiceAccount"]), *self.api_server_arguments)
