@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <ctype.h>
 #include <string.h>
 
 #include "attach/annotation.h"
@@ -176,22 +177,36 @@ static void patch(struct admission *ad, yyjson_val *spec, const struct needs *ne
 			}
 }
 
-/* A network may be for some nodes only: "key=value". */
+static const char *trimmed(struct arena *a, const char *s, size_t n)
+{
+	while (n && isspace((unsigned char)*s)) {
+		s++;
+		n--;
+	}
+	while (n && isspace((unsigned char)s[n - 1]))
+		n--;
+	return arena_strndup(a, s, n);
+}
+
+/* A network may be for some nodes only: "key=value", or "key" of a label without a value. What the pod says itself is not overwritten. */
 static int select_node(struct admission *ad, yyjson_val *spec, yyjson_mut_val *selector, const char *text, const char *network, struct err *e)
 {
-	const char *eq = strchr(text, '='), *key, *have;
+	size_t n = strcspn(text, "=");
+	const char *key = trimmed(ad->a, text, n), *want = "", *have;
 	yyjson_mut_val *old;
 
-	if (!eq || eq == text)
-		return err_set(e, -EINVAL, "network %s: its annotation k8s.v1.cni.cncf.io/nodeSelector '%s' is not key=value", network, text);
-	key = arena_strndup(ad->a, text, (size_t)(eq - text));
+	if (text[n])
+		want = trimmed(ad->a, text + n + 1, strlen(text + n + 1));
+	if (!*key || strchr(want, '='))
+		return err_set(e, -EINVAL, "network %s: its annotation k8s.v1.cni.cncf.io/nodeSelector '%s' is not one label, key=value", network,
+			       text);
 	old = yyjson_mut_obj_get(selector, key);
 	have = old ? yyjson_mut_get_str(old) : NULL;
-	if (old && !is(have, eq + 1))
-		return err_set(e, -EINVAL, "network %s is for nodes with %s, and the pod's nodeSelector wants %s=%s", network, text, key,
+	if (old && !is(have, want))
+		return err_set(e, -EINVAL, "network %s is for nodes with %s=%s, and the pod's nodeSelector wants %s=%s", network, key, want, key,
 			       have ? have : "");
 	if (!old)
-		yyjson_mut_obj_add_str(ad->doc, selector, key, eq + 1);
+		yyjson_mut_obj_add_str(ad->doc, selector, key, want);
 	return 0;
 }
 

@@ -20,7 +20,11 @@ static int nad(void *arg, struct arena *a, const char *ns, const char *name, str
 	else if (!strcmp(name, "zone"))
 		ret->node_selector = "zone=a";
 	else if (!strcmp(name, "broken"))
-		ret->node_selector = "zone";
+		ret->node_selector = "zone=a=b";
+	else if (!strcmp(name, "spaced"))
+		ret->node_selector = " zone = a ";
+	else if (!strcmp(name, "bare"))
+		ret->node_selector = "example.com/gpu-rails";
 	else if (strcmp(name, "bridge"))
 		return -ENOENT;
 	return 0;
@@ -192,6 +196,10 @@ static void nodes_of_a_network_are_selected(void **state)
 	assert_int_equal(t.verdict, ADMIT_UNCHANGED);
 	pod(&t, "zone", "{\"nodeSelector\":{\"zone\":\"b\"},\"containers\":[{}]}");
 	assert_string_equal(message(&t), "network llm/zone is for nodes with zone=a, and the pod's nodeSelector wants zone=b");
+	pod(&t, "spaced", "{\"containers\":[{}]}");
+	assert_string_equal(text(&t), "[{\"op\":\"add\",\"path\":\"/spec/nodeSelector\",\"value\":{\"zone\":\"a\"}}]");
+	pod(&t, "bare", "{\"containers\":[{}]}");
+	assert_string_equal(text(&t), "[{\"op\":\"add\",\"path\":\"/spec/nodeSelector\",\"value\":{\"example.com/gpu-rails\":\"\"}}]");
 	pod(&t, "broken", "{\"containers\":[{}]}");
 	assert_int_equal(t.verdict, ADMIT_DENIED);
 	arena_free(t.a);
