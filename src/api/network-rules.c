@@ -14,6 +14,7 @@ static bool is_given(const char *s)
 	return s && *s;
 }
 
+/* White space alone: pasted into a configuration it is not the same as nothing. */
 static bool is_blank(const char *s)
 {
 	return s[strspn(s, " \t\r\n")] == '\0';
@@ -51,7 +52,7 @@ static void check_capabilities(const char *text, struct complaints *c)
 	yyjson_val *v, *key, *val;
 	size_t i, max;
 
-	if (!is_given(text) || is_blank(text))
+	if (!is_given(text))
 		return;
 	v = json_text(path, "capabilities", text, wanted, c);
 	if (!v)
@@ -68,7 +69,7 @@ static void check_ipam(const char *text, struct complaints *c)
 	const char *path = "spec.ipam";
 	yyjson_val *v;
 
-	if (!is_given(text) || is_blank(text))
+	if (!is_given(text))
 		return;
 	v = json_text(path, "ipam", text, "a valid JSON object", c);
 	if (!v)
@@ -86,8 +87,12 @@ static void check_meta_plugins(const char *text, struct complaints *c)
 	yyjson_val *v, *item;
 	size_t i, max;
 
-	if (!is_given(text) || is_blank(text))
+	if (!is_given(text))
 		return;
+	if (is_blank(text)) {
+		complain(c, false, path, "metaPlugins must be one or more JSON plugin objects, or not be there: it is blank");
+		return;
+	}
 	v = json_text(path, "metaPlugins", arena_printf(c->arena, "[%s]", text),
 		      "one or more JSON plugin objects", c);
 	if (!v)

@@ -187,8 +187,8 @@ static void check_net_filter(const struct api_policy_spec *s, struct complaints 
 			 "\"%s\" must be eth when netFilter is specified", s->link_type);
 	if (strncmp(nic->net_filter, "openstack/NetworkID:", 20) &&
 	    strncmp(nic->net_filter, "aws/NetworkID:", 14))
-		complain(c, false, path,
-			 "\"%.80s\" is neither openstack/NetworkID:UUID nor aws/NetworkID:ID",
+		complain(c, true, path,
+			 "\"%.80s\" is neither openstack/NetworkID:UUID nor aws/NetworkID:ID: is that what the ports report?",
 			 nic->net_filter);
 }
 

@@ -166,8 +166,22 @@ static bool bridges_wanted(const struct api_operator_config *config)
 	return false;
 }
 
-static void render_state(struct render *r, const struct manifest *m, const struct api_policy **policies, size_t n,
-			 const struct api_operator_config *config)
+/* Without the feature what a policy says of bridges is not read, its mistakes included. */
+static const struct api_policy **without_bridges(struct arena *a, const struct api_policy **policies, size_t n)
+{
+	const struct api_policy **ret = arena_alloc(a, (n + 1) * sizeof(*ret));
+
+	for (size_t i = 0; i < n; i++) {
+		struct api_policy *p = arena_memdup(a, policies[i], sizeof(*p));
+
+		p->spec = arena_memdup(a, p->spec, sizeof(*p->spec));
+		p->spec->bridge = NULL;
+		ret[i] = p;
+	}
+	return ret;
+}
+
+static void render_state(struct render *r, const struct manifest *m, const struct api_policy **policies, size_t n)
 {
 	struct arena *a = r->run->arena;
 	const struct api_meta *node = ((const struct api_object *)m->object)->meta;
@@ -186,8 +200,6 @@ static void render_state(struct render *r, const struct manifest *m, const struc
 		say(r, m, false, e.msg);
 		return;
 	}
-	if (!bridges_wanted(config))
-		merged.spec->bridges = arena_alloc(a, sizeof(*merged.spec->bridges));
 	state->object.api_version = "sriovnetwork.openshift.io/v1";
 	state->object.kind = "SriovNetworkNodeState";
 	state->object.meta = arena_alloc(a, sizeof(*state->object.meta));
@@ -213,12 +225,14 @@ static void render_states(struct render *r)
 	const struct api_operator_config *config = n_configs ? configs[0] : NULL;
 	size_t nodes = 0;
 
+	if (!bridges_wanted(config))
+		policies = without_bridges(r->run->arena, policies, n);
 	for (size_t i = 0; i < r->n; i++) {
 		if (strcmp(r->m[i].kind->kind, "Node"))
 			continue;
 		nodes++;
 		if (has_daemon(((const struct api_object *)r->m[i].object)->meta, config))
-			render_state(r, &r->m[i], policies, n, config);
+			render_state(r, &r->m[i], policies, n);
 		else
 			say(r, &r->m[i], true, "SriovOperatorConfig's configDaemonNodeSelector leaves this node out");
 	}

@@ -40,8 +40,10 @@ static size_t check_together(struct cmd_run *run, const struct manifest *m, size
 		(const struct api_nodestate **)manifests_of(run->arena, m, n, "SriovNetworkNodeState", &n_states);
 
 	policies = (const struct api_policy **)manifests_of(run->arena, m, n, "SriovNetworkNodePolicy", &n_policies);
-	validate_together(policies, n_policies, &c);
-	validate_on_nodes(policies, n_policies, nodes, n_nodes, states, n_states, &c);
+	if (n_nodes)
+		validate_on_nodes(policies, n_policies, nodes, n_nodes, states, n_states, &c);
+	else
+		validate_together(policies, n_policies, &c);
 	for (size_t i = 0; i < c.n; i++) {
 		bool warning = c.v[i].warning && !strict;
 		const char *field = c.v[i].path;
@@ -52,6 +54,46 @@ static size_t check_together(struct cmd_run *run, const struct manifest *m, size
 		fprintf(stderr, "%s%s%s: %s\n", warning ? "warning: " : "", about ? "SriovNetworkNodePolicy " : "", c.v[i].path, c.v[i].text);
 		errors += !warning;
 	}
+	return errors;
+}
+
+static bool is_network(const struct manifest *m)
+{
+	return !strcmp(m->kind->kind, "SriovNetwork") || !strcmp(m->kind->kind, "SriovIBNetwork") || !strcmp(m->kind->kind, "OVSNetwork");
+}
+
+/* What one object may not say because of its namespace, when the operator's is known. Returns whether that is an error. */
+static bool check_namespace(struct cmd_run *run, const struct manifest *m, const char *ns, bool strict)
+{
+	const struct api_object *o = m->object;
+	const char *own = o->meta->namespace && *o->meta->namespace ? o->meta->namespace : ns, *field = "metadata.namespace", *text = NULL;
+	bool warning = false;
+
+	if (!strcmp(own, ns))
+		return false;
+	if (is_network(m) && ((const struct api_network *)m->object)->spec->network_namespace) {
+		field = "spec.networkNamespace";
+		text = arena_printf(run->arena, ".Spec.NetworkNamespace field can't be specified if the resource is not in the %s namespace", ns);
+	} else if (!strcmp(m->kind->kind, "SriovOperatorConfig")) {
+		text = arena_printf(run->arena, "only default SriovOperatorConfig in %s namespace is used", ns);
+	} else if (!strcmp(m->kind->kind, "SriovNetworkNodePolicy")) {
+		text = arena_printf(run->arena, "%s is created or updated but not used. Only policy in %s namespace is respected.", o->meta->name, ns);
+		warning = !strict;
+	}
+	if (text)
+		fprintf(stderr, "%s:%u: %s%s %s: %s: %s\n", m->source, doc_line(m->doc, field), warning ? "warning: " : "", m->kind->kind,
+			o->meta->name, field, text);
+	return text && !warning;
+}
+
+static size_t check_namespaces(struct cmd_run *run, const struct manifest *m, size_t n, bool strict)
+{
+	const char *ns = getenv("NAMESPACE");
+	size_t errors = 0;
+
+	for (size_t i = 0; ns && *ns && i < n; i++)
+		if (m[i].kind->namespaced)
+			errors += check_namespace(run, &m[i], ns, strict);
 	return errors;
 }
 
@@ -69,7 +111,7 @@ static int run_validate(struct cmd_run *run, struct err *e)
 	r = manifests_load(run, &o->files, o->strict, &m, &n, e);
 	if (r < 0)
 		return r;
-	errors = check_together(run, m, n, o->strict);
+	errors = check_namespaces(run, m, n, o->strict) + check_together(run, m, n, o->strict);
 	if (errors)
 		return err_set(e, -EINVAL, "%zu error%s between the objects", errors, errors == 1 ? "" : "s");
 	printf("%zu object%s valid\n", n, n == 1 ? " is" : "s are");
@@ -82,7 +124,8 @@ const struct cmd cmd_validate = {
 	.usage = "[--strict] -f FILE...",
 	.about = "Every mistake is one line on stderr: FILE:LINE: KIND NAME: FIELD: what is wrong and the way out.\n"
 		 "Rules are those of the CRDs and of the SR-IOV operator's admission webhook, in its words, and what the kernel\n"
-		 "would refuse later. No agent, no cluster and no root are needed.",
+		 "would refuse later. No agent, no cluster and no root are needed.\n\n"
+		 "NAMESPACE is the operator's: only its policies count, and only its networks may go to another namespace.",
 	.options = options,
 	.n_options = ARRAY_SIZE(options),
 	.options_size = sizeof(struct options),

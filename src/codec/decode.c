@@ -202,12 +202,18 @@ static bool get_str(struct decoder *d, const struct field *f, const struct place
 static bool get_int_or_str(struct decoder *d, const struct field *f, const struct place *p,
 			   yyjson_val *v, const char **ret)
 {
+	int64_t n;
+
 	if (yyjson_is_int(v)) {
 		*ret = doc_to_json(d->a, v, false);
 		return true;
 	}
 	if (!yyjson_is_str(v)) {
 		wrong_type(d, p, v, "a whole number or a string", "");
+		return false;
+	}
+	if (parse_i64(yyjson_get_str(v), 10, INT64_MIN, INT64_MAX, &n) == 0) {
+		wrong_type(d, p, v, "a whole number or another string", ": take the quotes away");
 		return false;
 	}
 	return get_str(d, f, p, v, ret);

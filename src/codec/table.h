@@ -25,7 +25,7 @@ enum field_type {
 	FIELD_MAP,	/* struct pair *, count at .n_offset: string to string */
 	FIELD_BOOL_MAP,	/* struct flag *, count at .n_offset: string to boolean */
 	FIELD_OBJECT_MAP, /* struct object_pair *, count at .n_offset: string to struct of .of */
-	FIELD_INT_OR_STR, /* const char *: an integer keeps its decimal text */
+	FIELD_INT_OR_STR, /* const char *: an integer keeps its decimal text; in quotes it is none, and refused */
 	FIELD_JSON,	/* yyjson_val *: any value, kept as it is */
 };
 

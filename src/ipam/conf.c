@@ -144,7 +144,9 @@ static int parse_excludes(const struct place *p, const struct ipam_net *net, str
 		e = arena_push(p->a, &ret->excludes, &ret->n_excludes, sizeof(*e));
 		(*e)[0] = ipam_net_first(&out);
 		(*e)[1] = ipam_net_last(&out);
-		if (store_ip_cmp(&(*e)[1], &first) < 0 || store_ip_cmp(&(*e)[0], &last) > 0)
+		/* all of IPv6 has IPv4's addresses in it, and is not about them */
+		if (ipam_ip_is_v4(&first) != ipam_ip_is_v4(&(*e)[0]) || store_ip_cmp(&(*e)[1], &first) < 0 ||
+		    store_ip_cmp(&(*e)[0], &last) > 0)
 			return err_set(p->e, -EINVAL,
 				       "%s.exclude[%zu] %s is outside %s: take it out or put it right",
 				       p->path, i, text, ret->cidr);

@@ -39,10 +39,16 @@ bool merge_selects(struct arena *a, const struct api_nic_selector *s, const stru
 int render_nad(struct arena *a, const struct api_kind *kind, const struct api_network *network,
 	       const char *prefix, struct api_nad **ret, struct err *e);
 
-/* Rules between objects (overlapping VF ranges, mixed externallyManaged, ...), with the webhook's words. */
+/*
+ * Rules between policies (overlapping VF ranges, mixed externallyManaged, ...), with the webhook's words. No node is known: a conflict is
+ * an error where a node of one policy is certainly one of the other's, and a warning where there may be one.
+ */
 void validate_together(const struct api_policy **policies, size_t n, struct complaints *c);
 
-/* Rules between policies and the nodes and node states of the same input (none: nothing to say). */
+/*
+ * The same rules on the very nodes, a port's alternative names included, and those between a policy and its nodes and ports (nodes without
+ * any state in the input: nobody can tell which ports there are).
+ */
 void validate_on_nodes(const struct api_policy **policies, size_t n, const struct api_node **nodes,
 		       size_t n_nodes, const struct api_nodestate **states, size_t n_states,
 		       struct complaints *c);

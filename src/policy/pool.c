@@ -24,6 +24,25 @@ static bool holds(const struct api_requirement *r, const struct pair *labels, si
 	return !strcmp(r->operator, "NotIn") && !(value && in_values(r, value));
 }
 
+/* As the API server's label selectors want it: an operator of theirs, with values or without. */
+static int check(const struct api_pool_config *pool, struct err *e)
+{
+	const struct api_label_selector *s = pool->spec->node_selector;
+
+	for (size_t i = 0; s && i < s->n_match_expressions; i++) {
+		const struct api_requirement *r = &s->match_expressions[i];
+		bool valued = !strcmp(r->operator, "In") || !strcmp(r->operator, "NotIn");
+
+		if (!valued && strcmp(r->operator, "Exists") && strcmp(r->operator, "DoesNotExist"))
+			return err_set(e, -EINVAL, "pool %s: nodeSelector: \"%s\" is no operator, so that no pool counts: use In, NotIn, Exists "
+				       "or DoesNotExist", pool->object.meta->name, r->operator);
+		if (valued == !r->n_values)
+			return err_set(e, -EINVAL, "pool %s: nodeSelector: %s of %s %s, so that no pool counts", pool->object.meta->name,
+				       r->operator, r->key, valued ? "needs values" : "takes no values");
+	}
+	return 0;
+}
+
 bool pool_selects(const struct api_label_selector *s, const struct pair *labels, size_t n_labels)
 {
 	for (size_t i = 0; s && i < s->n_match_labels; i++) {
@@ -47,7 +66,11 @@ int pool_rdma_mode(const struct api_pool_config **pools, size_t n, const struct 
 		const struct api_pool_config_spec *spec = pools[i]->spec;
 		const char *offload = spec->ovs_hardware_offload ? spec->ovs_hardware_offload->name : NULL;
 
-		if ((offload && *offload) || !pool_selects(spec->node_selector, labels, n_labels))
+		if (offload && *offload)
+			continue;
+		if (check(pools[i], e) < 0)
+			return -EINVAL;
+		if (!pool_selects(spec->node_selector, labels, n_labels))
 			continue;
 		if (found)
 			return err_set(e, -EEXIST,

@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "policy/merge.h"
+#include "policy/select.h"
 
 #define VENDOR_INTEL "8086"
 #define VENDOR_MELLANOX "15b3"
@@ -51,12 +52,24 @@ static bool apart(const struct api_policy_spec *a, const struct api_policy_spec 
 	return false;
 }
 
+/* The port's own name where @name is another one of it on the node of @state (NULL: no node is known). */
+static const char *own_name(const struct api_nodestate *state, const char *name)
+{
+	const struct api_nodestate_status *s = state ? state->status : NULL;
+
+	for (size_t i = 0; s && i < s->n_interfaces; i++)
+		if (s->interfaces[i].name && strcmp(s->interfaces[i].name, name) && select_alt_name(&s->interfaces[i], name))
+			return s->interfaces[i].name;
+	return name;
+}
+
 /* Name and VFs of one pfNames entry; a name alone means all of the policy's VFs. False when it cannot be read. */
-static bool vfs_of(struct complaints *c, const struct api_policy *p, const char *text,
+static bool vfs_of(struct complaints *c, const struct api_policy *p, const struct api_nodestate *state, const char *text,
 		   const char **name, int64_t *from, int64_t *to)
 {
 	if (api_pf_name(c->arena, text, name, from, to, NULL) < 0)
 		return false;
+	*name = own_name(state, *name);
 	if (*from < 0) {
 		*from = 0;
 		*to = p->spec->num_vfs > 0 ? p->spec->num_vfs - 1 : 0;
@@ -64,8 +77,8 @@ static bool vfs_of(struct complaints *c, const struct api_policy *p, const char 
 	return true;
 }
 
-static void check_ports(const struct api_policy *new, const struct api_policy *old, bool maybe,
-			struct complaints *c)
+static void check_ports(const struct api_policy *new, const struct api_policy *old,
+			const struct api_nodestate *state, bool maybe, struct complaints *c)
 {
 	const struct api_nic_selector *ns = new->spec->nic_selector, *os = old->spec->nic_selector;
 
@@ -77,8 +90,8 @@ static void check_ports(const struct api_policy *new, const struct api_policy *o
 				at(c, new,
 				   arena_printf(c->arena, "spec.nicSelector.pfNames[%zu]", i));
 
-			if (!vfs_of(c, new, ns->pf_names[i], &n_name, &n_from, &n_to) ||
-			    !vfs_of(c, old, os->pf_names[k], &o_name, &o_from, &o_to) ||
+			if (!vfs_of(c, new, state, ns->pf_names[i], &n_name, &n_from, &n_to) ||
+			    !vfs_of(c, old, state, os->pf_names[k], &o_name, &o_from, &o_to) ||
 			    strcmp(n_name, o_name))
 				continue;
 			if (new->spec->externally_managed != old->spec->externally_managed)
@@ -116,6 +129,19 @@ static void check_topology(const struct api_policy *new, const struct api_policy
 		 o->exclude_topology ? "true" : "false", n->resource_name);
 }
 
+static bool is_ignored(const struct api_policy *p)
+{
+	return !strcmp(name_of(p), "default");
+}
+
+static void check_pair(const struct api_policy *new, const struct api_policy *old,
+		       const struct api_nodestate *state, bool maybe, struct complaints *c)
+{
+	if (new->spec->nic_selector && old->spec->nic_selector)
+		check_ports(new, old, state, maybe, c);
+	check_topology(new, old, maybe, c);
+}
+
 void validate_together(const struct api_policy **policies, size_t n, struct complaints *c)
 {
 	for (size_t i = 1; i < n; i++) {
@@ -124,12 +150,8 @@ void validate_together(const struct api_policy **policies, size_t n, struct comp
 			/* a node that both are for is certain only when one asks for no label that the other does not */
 			bool maybe = !implied(new->spec, old->spec) && !implied(old->spec, new->spec);
 
-			if (!strcmp(name_of(new), "default") || !strcmp(name_of(old), "default") ||
-			    apart(new->spec, old->spec))
-				continue;
-			if (new->spec->nic_selector && old->spec->nic_selector)
-				check_ports(new, old, maybe, c);
-			check_topology(new, old, maybe, c);
+			if (!is_ignored(new) && !is_ignored(old) && !apart(new->spec, old->spec))
+				check_pair(new, old, NULL, maybe, c);
 		}
 	}
 }
@@ -203,7 +225,7 @@ static bool is_for(const struct api_policy *p, const struct api_node *node)
 static void check_on_nodes(const struct api_policy *p, const struct api_node **nodes, size_t n_nodes,
 			   const struct api_nodestate **states, size_t n_states, struct complaints *c)
 {
-	size_t matched = 0, known = 0, ports = 0;
+	size_t matched = 0, ports = 0;
 
 	for (size_t i = 0; i < n_nodes; i++) {
 		const struct api_nodestate *state = state_of(nodes[i], states, n_states);
@@ -213,7 +235,6 @@ static void check_on_nodes(const struct api_policy *p, const struct api_node **n
 		matched++;
 		if (!state || !state->status)
 			continue;
-		known++;
 		for (size_t k = 0; k < state->status->n_interfaces; k++) {
 			if (!merge_selects(c->arena, p->spec->nic_selector,
 					   &state->status->interfaces[k], NULL))
@@ -225,16 +246,32 @@ static void check_on_nodes(const struct api_policy *p, const struct api_node **n
 	if (matched == 0)
 		complain(c, false, at(c, p, "spec.nodeSelector"),
 			 "no matched node is selected by the nodeSelector in CR %s", name_of(p));
-	else if (known && ports == 0)
+	else if (n_states && ports == 0) /* without any state nobody can tell */
 		complain(c, false, at(c, p, "spec.nicSelector"),
 			 "no supported NIC is selected by the nicSelector in CR %s", name_of(p));
+}
+
+/* Once for each pair, on the first node of both where there is something to say. */
+static void check_pair_on_nodes(const struct api_policy *new, const struct api_policy *old, const struct api_node **nodes,
+				size_t n_nodes, const struct api_nodestate **states, size_t n_states, struct complaints *c)
+{
+	size_t before = c->n;
+
+	for (size_t i = 0; i < n_nodes && c->n == before; i++)
+		if (is_for(new, nodes[i]) && is_for(old, nodes[i]))
+			check_pair(new, old, state_of(nodes[i], states, n_states), false, c);
 }
 
 void validate_on_nodes(const struct api_policy **policies, size_t n, const struct api_node **nodes,
 		       size_t n_nodes, const struct api_nodestate **states, size_t n_states,
 		       struct complaints *c)
 {
-	for (size_t i = 0; i < n && n_nodes; i++)
-		if (strcmp(name_of(policies[i]), "default"))
-			check_on_nodes(policies[i], nodes, n_nodes, states, n_states, c);
+	for (size_t i = 0; i < n; i++) {
+		if (is_ignored(policies[i]))
+			continue;
+		check_on_nodes(policies[i], nodes, n_nodes, states, n_states, c);
+		for (size_t k = 0; k < i; k++)
+			if (!is_ignored(policies[k]))
+				check_pair_on_nodes(policies[i], policies[k], nodes, n_nodes, states, n_states, c);
+	}
 }

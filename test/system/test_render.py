@@ -113,6 +113,16 @@ def test_the_operators_configuration_says_which_nodes_it_serves(tmp_path):
         assert json.loads(r.stdout) == [] and "configDaemonNodeSelector leaves this node out" in r.stderr
 
 
+def test_bridges_are_read_where_the_feature_is_on(tmp_path):
+    policy = (POLICY % ("a", "r1", "0-1")).replace("numVfs", "bridge: {ovs: {bridge: {datapathType: netdev}}}, numVfs")
+    gates = "{configDaemonNodeSelector: {role: gpu}, featureGates: {manageSoftwareBridges: %s}}"
+    off = render(tmp_path, policy, NODE, OPERATOR % ("SriovOperatorConfig", gates % "false"))
+    (state,) = json.loads(off.stdout)  # no switchdev: a mistake, of something that nobody reads
+    assert state["spec"]["bridges"] == {} and len(state["spec"]["interfaces"]) == 1
+    on = render(tmp_path, policy, NODE, OPERATOR % ("SriovOperatorConfig", gates % "true"))
+    assert on.returncode == 1 and "eSwitchMode must be switchdev to use software bridge management" in on.stderr
+
+
 def test_the_pool_of_a_node_gives_its_rdma_mode(tmp_path):
     pool = OPERATOR % ("SriovNetworkPoolConfig", "{rdmaMode: exclusive, nodeSelector: {matchExpressions: "
                        "[{key: role, operator: In, values: [gpu]}]}}")

@@ -29,8 +29,10 @@ status: {interfaces: [{name: p2, pciAddress: '0000:5c:00.0', vendor: '8086', dev
 """
 
 
-def validate(text, *options):
-    return subprocess.run([str(KVRAIL), "validate", *options, "-f", "-"], input=text, capture_output=True, text=True, timeout=60)
+def validate(text, *options, **env):
+    clean = {k: v for k, v in os.environ.items() if k != "NAMESPACE"}
+    return subprocess.run([str(KVRAIL), "validate", *options, "-f", "-"], input=text, capture_output=True, text=True, timeout=60,
+                          env={**clean, **env})
 
 
 def test_our_example_is_valid_strictly():
@@ -51,6 +53,27 @@ def test_a_policy_is_held_to_the_ports_of_the_nodes_it_selects():
 def test_policies_are_held_to_each_other():
     r = validate(POLICY % ("a", "one", 8, "p2#0-3") + POLICY % ("b", "two", 8, "p2#3-7"))
     assert r.returncode == 1 and "VF index range" in r.stderr
+
+
+def test_on_nodes_policies_are_held_to_each_other_by_what_the_node_has():
+    port = POLICY % ("a", "one", 8, "p2#0-3") + (POLICY % ("b", "two", 8, "other#3-7")).replace("role: gpu", "zone: z")
+    node = (NODE % "gpu, zone: z").replace("totalvfs", "altNames: [other], totalvfs")
+    r = validate(port + node)
+    assert r.returncode == 1 and "stdin:17: SriovNetworkNodePolicy b: spec.nicSelector.pfNames[0]: VF index range in other#3-7" in r.stderr
+    assert validate(port.replace("3-7", "4-7") + node).returncode == 0
+
+
+def test_the_operators_namespace_decides_where_policies_count_and_networks_go():
+    network = "apiVersion: sriovnetwork.openshift.io/v1\nkind: SriovNetwork\nmetadata: {name: rail, namespace: team}\nspec:\n" \
+              "  resourceName: r\n  networkNamespace: other\n"
+    assert validate(network).returncode == 0
+    assert validate(network, NAMESPACE="team").returncode == 0
+    r = validate(network, NAMESPACE="operator")
+    assert r.returncode == 1 and "stdin:6: SriovNetwork rail: spec.networkNamespace: .Spec.NetworkNamespace field can't be specified" in r.stderr
+    policy = (POLICY % ("a", "r", 8, "p2")).replace("{name: a}", "{name: a, namespace: team}")
+    r = validate(policy, NAMESPACE="operator")
+    assert r.returncode == 0 and "warning: SriovNetworkNodePolicy a: metadata.namespace: a is created or updated but not used." in r.stderr
+    assert validate(policy, "--strict", NAMESPACE="operator").returncode == 1
 
 
 def test_each_mistake_has_its_line_and_warnings_count_when_strict():

@@ -142,10 +142,12 @@ static void policy_rules_speak_the_webhooks_words(void **state)
 	bad(POLICY("  resourceName: r\n  bridge: {ovs: {}}\n  externallyManaged: true\n  nicSelector: {vendor: 15b3}\n"),
 	    "8 spec.bridge: software bridge management requires the device to be configured in switchdev mode\n"
 	    "8 spec.bridge: software bridge management can't be used when the device externally managed");
-	bad(POLICY("  resourceName: r\n  linkType: ib\n  nicSelector: {vendor: 15b3, netFilter: 'gcp/x'}\n"),
+	bad(POLICY("  resourceName: r\n  linkType: ib\n  nicSelector: {vendor: 15b3, netFilter: 'aws/NetworkID:x'}\n"),
 	    "9 spec.nicSelector.netFilter: vendor, deviceID, pfNames and rootDevices cannot be given when netFilter is specified\n"
-	    "8 spec.linkType: \"ib\" must be eth when netFilter is specified\n"
-	    "9 spec.nicSelector.netFilter: \"gcp/x\" is neither openstack/NetworkID:UUID nor aws/NetworkID:ID");
+	    "8 spec.linkType: \"ib\" must be eth when netFilter is specified");
+	warned(POLICY("  resourceName: r\n  nicSelector: {netFilter: 'openstack/NetworkTag:x'}\n"),
+	       "~8 spec.nicSelector.netFilter: \"openstack/NetworkTag:x\" is neither openstack/NetworkID:UUID nor aws/NetworkID:ID: is that what the "
+	       "ports report?");
 	bad(HEAD("SriovNetworkNodePolicy", "  nodeSelector: {}\n  numVfs: 0\n  resourceName: r\n  nicSelector: {vendor: 15b3}\n"),
 	    "6 spec.numVfs: numVfs(0) in CR x is not allowed");
 	warned(POLICY("  resourceName: r\n  nicSelector: {vendor: 15B3, deviceID: '0x101d'}\n"),
@@ -209,6 +211,14 @@ static void json_inside_a_network_is_checked(void **state)
 	    "8 spec.metaPlugins: metaPlugins must be one or more JSON plugin objects, and no list around them");
 	bad(HEAD("SriovNetwork", "  resourceName: r\n  ipam: '{\"range\": \"10.0.0.0/8\"}'\n  metaPlugins: '{\"type\": \"a\"},{\"kind\": \"b\"}'\n"),
 	    "6 spec.ipam: ipam must contain a \"type\" field\n7 spec.metaPlugins: metaPlugins[1] must contain a \"type\" field");
+	/* pasted into a configuration, blanks are not nothing */
+	bad(HEAD("SriovNetwork", "  resourceName: r\n  ipam: ' '\n  capabilities: ' '\n  metaPlugins: ' '\n"),
+	    "7 spec.capabilities: capabilities must be a JSON object with boolean values, e.g. '{\"mac\": true}': capabilities:1:1: no JSON: input data "
+	    "is empty\n"
+	    "6 spec.ipam: ipam must be a valid JSON object: ipam:1:1: no JSON: input data is empty\n"
+	    "8 spec.metaPlugins: metaPlugins must be one or more JSON plugin objects, or not be there: it is blank");
+	bad(HEAD("SriovNetworkPoolConfig", "  maxUnavailable: '5'\n"),
+	    "5 spec.maxUnavailable: \"5\" is a string, a whole number or another string is wanted: take the quotes away");
 	bad("apiVersion: k8s.cni.cncf.io/v1\nkind: NetworkAttachmentDefinition\nmetadata: {name: x}\nspec:\n  config: '{\"plugins\": []}'\n",
 	    "5 spec.config: config \"plugins\" must be a list with at least one plugin");
 }

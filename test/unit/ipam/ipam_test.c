@@ -435,12 +435,19 @@ static void a_naive_allocator_agrees(void **state)
 	}
 }
 
+static void an_exclude_of_the_other_family_is_refused(void **state)
+{
+	refused(W "\"range\":\"10.0.0.0/24\",\"exclude\":[\"::/0\"]}", "ipam.exclude[0] ::/0 is outside 10.0.0.0/24");
+	refused(W "\"range\":\"fd00::/64\",\"exclude\":[\"10.0.0.1\"]}", "ipam.exclude[0] 10.0.0.1 is outside fd00::/64");
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 		T(pool_names_are_those_of_whereabouts),
 		T(windows_skip_network_and_broadcast),
+		T(an_exclude_of_the_other_family_is_refused),
 		T(bad_configurations_name_the_key_the_value_and_the_way_out),
 		T(legacy_keys_of_whereabouts_are_accepted),
 		T(the_rest_of_the_configuration_is_kept),

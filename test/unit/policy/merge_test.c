@@ -269,7 +269,7 @@ static const char *said_on_node(const char *yaml)
 	const struct api_policy *list[MAX];
 	size_t n = decode(arena, yaml, d, MAX);
 
-	decode(arena, "apiVersion: v1\nkind: Node\nmetadata: {name: n1, labels: {role: gpu}}\n", node, 1);
+	decode(arena, "apiVersion: v1\nkind: Node\nmetadata: {name: n1, labels: {role: gpu, zone: z}}\n", node, 1);
 	decode(arena, ports, state, 1);
 	for (size_t i = 0; i < n; i++)
 		list[i] = d[i].object;
@@ -290,6 +290,48 @@ static void rules_about_nodes_have_the_webhooks_words(void **state)
 	assert_string_equal(said_on_node(policy("a", COMMON "resourceName: r, numVfs: 2, externallyManaged: true, nicSelector: {pfNames: [p2]}")),
 			    "numVfs(2) in CR a is higher than the virtual functions allocated for the PF externally value(0)");
 	assert_string_equal(said_on_node(policy("a", COMMON "resourceName: r, numVfs: 4, nicSelector: {vendor: 15b3}")), "");
+}
+
+static void policies_meet_on_the_nodes_that_both_select(void **state)
+{
+	const char *a = policy("a", COMMON "resourceName: a, numVfs: 8, nicSelector: {pfNames: ['p2#0-3']}");
+
+	/* a port by its other name is the same port */
+	assert_string_equal(said_on_node(arena_printf(arena, "%s%s", a, policy("b", COMMON "resourceName: b, numVfs: 8, "
+								      "nicSelector: {pfNames: ['enp92s0f0#3-7']}"))),
+			    "VF index range in enp92s0f0#3-7 is overlapped with existing policy a");
+	assert_string_equal(said_on_node(arena_printf(arena, "%s%s", a, policy("b", COMMON "resourceName: b, numVfs: 8, "
+								      "nicSelector: {pfNames: ['enp92s0f0#4-7']}"))), "");
+	/* labels alone would not tell: the node has both */
+	assert_string_equal(said_on_node(arena_printf(arena, "%s%s",
+						      policy("a", "nodeSelector: {role: gpu}, resourceName: a, numVfs: 4, nicSelector: {rootDevices: ['0000:5c:00.0']}"),
+						      policy("b", "nodeSelector: {zone: z}, resourceName: b, numVfs: 4, nicSelector: {rootDevices: ['0000:5c:00.0']}"))),
+			    "root device 0000:5c:00.0 is overlapped with existing policy a");
+	assert_string_equal(said_on_node(arena_printf(arena, "%s%s",
+						      policy("a", "nodeSelector: {role: gpu}, resourceName: r, numVfs: 4, nicSelector: {pfNames: [p2]}"),
+						      policy("b", "nodeSelector: {zone: z}, resourceName: r, excludeTopology: true, numVfs: 4, "
+								  "nicSelector: {pfNames: [p3]}"))),
+			    "excludeTopology[true] field conflicts with policy [a].ExcludeTopology[false] as they target the same resource[r]");
+}
+
+static void ports_that_no_node_reports_are_selected_by_nothing(void **state)
+{
+	static const struct pair labels[] = { { "role", "gpu" } };
+	struct complaints c = { .arena = arena };
+	struct api_nodestate_status empty = { 0 };
+	struct api_meta meta = { .name = "n1", .labels = (struct pair *)labels, .n_labels = 1 };
+	const struct api_node node = { .object.meta = &meta };
+	const struct api_nodestate reported = { .object.meta = &meta, .status = &empty };
+	struct decoded d[1];
+	const struct api_policy *p;
+
+	decode(arena, policy("a", COMMON "resourceName: r, numVfs: 1, nicSelector: {vendor: 15b3}"), d, 1);
+	p = d[0].object;
+	validate_on_nodes(&p, 1, (const struct api_node *[]){ &node }, 1, NULL, 0, &c);
+	assert_int_equal(c.n, 0); /* no state in the input: nobody knows the ports */
+	validate_on_nodes(&p, 1, (const struct api_node *[]){ &node }, 1, (const struct api_nodestate *[]){ &reported }, 1, &c);
+	assert_int_equal(c.n, 1);
+	assert_string_equal(c.v[0].text, "no supported NIC is selected by the nicSelector in CR a");
 }
 
 static const struct api_pool_config *pool(const char *name, const char *spec)
@@ -322,6 +364,27 @@ static void a_node_is_of_one_pool(void **state)
 	assert_null(mode);
 }
 
+/* As in the operator, where one selector that is none leaves every node without a pool. */
+static void a_pool_whose_selector_is_broken_counts_for_no_node(void **state)
+{
+	static const char *const operators[] = { "Exists", "In", "Is" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(operators); i++) {
+		struct api_pool_config bad = *pool("bad", "{}");
+		const struct api_pool_config *pools[] = { pool("all", "{rdmaMode: shared}"), &bad };
+		struct api_requirement r = { .key = "a", .operator = operators[i], .values = (const char *[]){ "b" }, .n_values = i != 1 };
+		struct api_label_selector s = { .match_expressions = &r, .n_match_expressions = 1 };
+		struct api_pool_config_spec spec = { .node_selector = &s };
+		const char *mode = NULL;
+		struct err e = { 0 };
+
+		bad.spec = &spec;
+		assert_int_equal(pool_rdma_mode(pools, 2, NULL, 0, &mode, &e), -EINVAL);
+		assert_non_null(strstr(e.msg, "pool bad: nodeSelector"));
+		assert_null(mode);
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -343,7 +406,10 @@ int main(void)
 		T(policies_of_different_nodes_never_meet),
 		T(other_conflicts_have_the_webhooks_words),
 		T(rules_about_nodes_have_the_webhooks_words),
+		T(policies_meet_on_the_nodes_that_both_select),
+		T(ports_that_no_node_reports_are_selected_by_nothing),
 		T(a_node_is_of_one_pool),
+		T(a_pool_whose_selector_is_broken_counts_for_no_node),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
