@@ -16,6 +16,7 @@
 #define ATTR_MAX (64 * 1024)
 #define PROC_MAX (1024 * 1024)
 #define ERRORS_MAX (1024 * 1024)
+#define NAME_BITS 1024
 
 /* One line of the tree's "errors": the read of this file fails, by whichever link it is reached. */
 struct failing {
@@ -24,12 +25,14 @@ struct failing {
 };
 
 struct sysroot {
-	struct arena *arena;
+	struct arena *arena; /* NULL: of a folder, which the caller's arena holds */
 	int sys_fd, proc_fd;
+	const char *sys_name; /* what sys_fd is open on, below the tree: "sys" or "sys/bus/pci/devices/0000:18:00.0" */
 	bool live;
+	char *errors;		 /* the text of the list, which the paths point into */
 	struct failing *failing; /* by path */
-	const char **failing_names; /* their last components, each once, sorted: few reads need a closer look */
-	size_t n_failing, n_failing_names;
+	size_t n_failing;
+	uint64_t failing_names[NAME_BITS / 64]; /* a bit for each hash of a last component: few reads need a closer look */
 	size_t dir_len; /* of the tree's own path, which /proc/self/fd puts in front */
 };
 
@@ -41,7 +44,7 @@ struct place {
 
 static struct place in_sys(const struct sysroot *r)
 {
-	return (struct place){ "sys", r->sys_fd };
+	return (struct place){ r->sys_name, r->sys_fd };
 }
 
 static struct place in_proc(const struct sysroot *r)
@@ -68,11 +71,6 @@ static int compare_path(const void *a, const void *b)
 	return strcmp(((const struct failing *)a)->path, ((const struct failing *)b)->path);
 }
 
-static int compare_name(const void *a, const void *b)
-{
-	return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 static const char *last_component(const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -80,22 +78,28 @@ static const char *last_component(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-/* A big machine has thousands of lines, and every read asks: sorted, and by name first. */
+static size_t name_bit(const char *path)
+{
+	uint32_t hash = 2166136261; /* FNV-1a */
+
+	for (const char *c = last_component(path); *c; c++)
+		hash = (hash ^ (unsigned char)*c) * 16777619;
+	return hash % NAME_BITS;
+}
+
+/* A big machine has thousands of lines, and every read asks. As they are recorded they are in order already. */
 static void sort_errors(struct sysroot *r)
 {
-	size_t n = 0;
+	bool sorted = true;
 
-	if (!r->n_failing)
-		return;
-	qsort(r->failing, r->n_failing, sizeof(*r->failing), compare_path);
-	r->failing_names = arena_alloc(r->arena, r->n_failing * sizeof(*r->failing_names));
-	for (size_t i = 0; i < r->n_failing; i++)
-		r->failing_names[i] = last_component(r->failing[i].path);
-	qsort(r->failing_names, r->n_failing, sizeof(*r->failing_names), compare_name);
-	for (size_t i = 0; i < r->n_failing; i++)
-		if (n == 0 || strcmp(r->failing_names[n - 1], r->failing_names[i]))
-			r->failing_names[n++] = r->failing_names[i];
-	r->n_failing_names = n;
+	for (size_t i = 0; i < r->n_failing; i++) {
+		size_t bit = name_bit(r->failing[i].path);
+
+		r->failing_names[bit / 64] |= UINT64_C(1) << bit % 64;
+		sorted &= i == 0 || compare_path(&r->failing[i - 1], &r->failing[i]) <= 0;
+	}
+	if (!sorted)
+		qsort(r->failing, r->n_failing, sizeof(*r->failing), compare_path);
 }
 
 /* Where the file behind @fd really is, below the tree; NULL when that cannot be told. */
@@ -112,6 +116,7 @@ static const char *real_path(const struct sysroot *r, int fd, char *buf, size_t 
 	return buf + r->dir_len + 1;
 }
 
+/* @path itself where it is the file's own, which stays as long as the list's text. */
 static const char *failing_path(struct sysroot *r, int dir_fd, const char *path)
 {
 	_cleanup_close_ int fd = -1;
@@ -119,18 +124,17 @@ static const char *failing_path(struct sysroot *r, int dir_fd, const char *path)
 	const char *real;
 
 	if (!strncmp(path, "sys/devices/", 12)) /* no link on the way, as recordings have it */
-		return arena_strdup(r->arena, path);
+		return path;
 	fd = openat(dir_fd, path, O_PATH | O_CLOEXEC);
 	real = fd < 0 ? NULL : real_path(r, fd, buf, sizeof(buf));
-	return arena_strdup(r->arena, real ? real : path);
+	return real ? arena_strdup(r->arena, real) : path;
 }
 
 static int load_errors(struct sysroot *r, int dir_fd, struct err *e)
 {
-	_cleanup_free_ char *text = NULL;
 	char *line, *next, *save, last_name[32] = "", dir[PATH_MAX];
 	unsigned number = 0;
-	int code = 0, x = file_read(dir_fd, "errors", ERRORS_MAX, &text, NULL);
+	int code = 0, x = file_read(dir_fd, "errors", ERRORS_MAX, &r->errors, NULL);
 
 	if (x == -ENOENT)
 		return 0;
@@ -138,7 +142,7 @@ static int load_errors(struct sysroot *r, int dir_fd, struct err *e)
 		return err_errno(e, x, "errors");
 	if (real_path(r, dir_fd, dir, sizeof(dir)))
 		r->dir_len = strlen(dir);
-	for (line = text; line; line = next) {
+	for (line = r->errors; line; line = next) {
 		const char *path, *name;
 		struct failing *f;
 
@@ -172,6 +176,7 @@ static struct sysroot *sysroot_new(bool live)
 
 	r->arena = a;
 	r->sys_fd = r->proc_fd = -1;
+	r->sys_name = "sys";
 	r->live = live;
 	return r;
 }
@@ -245,8 +250,29 @@ struct sysroot *sysroot_close(struct sysroot *r)
 		close(r->sys_fd);
 	if (r->proc_fd >= 0)
 		close(r->proc_fd);
+	if (r->arena)
+		free(r->errors);
 	arena_free(r->arena);
 	return NULL;
+}
+
+int sysroot_open_folder(const struct sysroot *r, struct arena *a, struct sysroot **ret, const char *fmt, ...)
+{
+	struct sysroot *folder = arena_memdup(a, r, sizeof(*r));
+	const char *path;
+	va_list ap;
+
+	va_start(ap, fmt);
+	path = arena_vprintf(a, fmt, ap);
+	va_end(ap);
+	folder->sys_fd = file_open_beneath(r->sys_fd, path, O_PATH | O_DIRECTORY, 0);
+	if (folder->sys_fd < 0)
+		return folder->sys_fd;
+	folder->arena = NULL;
+	folder->proc_fd = -1;
+	folder->sys_name = arena_printf(a, "%s/%s", r->sys_name, path);
+	*ret = folder;
+	return 0;
 }
 
 bool sysroot_is_live(const struct sysroot *r)
@@ -259,16 +285,24 @@ int sysroot_fd(const struct sysroot *r)
 	return r->sys_fd;
 }
 
+/* Whether the tree's list holds a file of this name, wherever: for most reads that is all there is to know. */
+static bool may_fail(const struct sysroot *r, const char *path)
+{
+	size_t bit;
+
+	if (!r->n_failing)
+		return false;
+	bit = name_bit(path);
+	return r->failing_names[bit / 64] >> bit % 64 & 1;
+}
+
 /* The error that the tree's list holds for the path as it was asked for, or for the file that it led to. */
 static int recorded_error(const struct sysroot *r, const char *place, const char *path, int fd)
 {
-	char asked[PATH_MAX + 8], real[PATH_MAX];
+	char asked[2 * PATH_MAX], real[PATH_MAX];
 	struct failing key = { .path = asked };
-	const char *name = last_component(path);
 	const struct failing *f;
 
-	if (!r->n_failing || !bsearch(&name, r->failing_names, r->n_failing_names, sizeof(name), compare_name))
-		return 0;
 	snprintf(asked, sizeof(asked), "%s/%s", place, path);
 	f = bsearch(&key, r->failing, r->n_failing, sizeof(*r->failing), compare_path);
 	if (!f && fd >= 0) {
@@ -278,38 +312,61 @@ static int recorded_error(const struct sysroot *r, const char *place, const char
 	return f ? f->code : 0;
 }
 
-/* Open for reading; the fd, or the error of the kernel or of the recorded list. */
-static int open_in(const struct sysroot *r, struct place p, int flags, const char *fmt, va_list ap)
+static int format_path(char path[static PATH_MAX], const char *fmt, va_list ap)
+{
+	return vsnprintf(path, PATH_MAX, fmt, ap) >= PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
+static int open_path(const struct sysroot *r, struct place p, int flags, const char *path)
 {
 	_cleanup_close_ int fd = -1;
-	char path[PATH_MAX];
 	int x;
 
-	if (vsnprintf(path, sizeof(path), fmt, ap) >= (int)sizeof(path))
-		return -ENAMETOOLONG;
 	if (p.fd < 0)
 		return -ENOENT;
 	fd = file_open_beneath(p.fd, path, flags, 0);
-	x = recorded_error(r, p.name, path, fd);
+	x = may_fail(r, path) ? recorded_error(r, p.name, path, fd) : 0;
 	return x < 0 ? x : TAKE_FD(fd);
+}
+
+/* Open for reading; the fd, or the error of the kernel or of the recorded list. */
+static int open_in(const struct sysroot *r, struct place p, int flags, const char *fmt, va_list ap)
+{
+	char path[PATH_MAX];
+	int x = format_path(path, fmt, ap);
+
+	return x < 0 ? x : open_path(r, p, flags, path);
+}
+
+static int keep_text(struct arena *a, const char *buf, size_t len, const char **ret)
+{
+	if (memchr(buf, '\0', len))
+		return -EBADMSG; /* binary (vpd, config): no text */
+	while (len && buf[len - 1] == '\n')
+		len--;
+	*ret = arena_strndup(a, buf, len);
+	return 0;
 }
 
 /* @whole: one read gives all, as of a sysfs attribute (fs/kernfs/file.c). */
 static int read_fd(int fd, bool whole, size_t max, struct arena *a, const char **ret)
 {
-	_cleanup_free_ char *buf = NULL;
-	size_t len = 0, size = 0;
+	char first[4096]; /* most attributes fit */
+	_cleanup_free_ char *grown = NULL;
+	char *buf = first;
+	size_t len = 0, size = sizeof(first);
 
 	for (;;) {
 		ssize_t n;
 
 		if (len == size) {
-			char *grown = realloc(buf, size + 4096);
-
-			if (!grown)
+			buf = realloc(grown, size * 2);
+			if (!buf)
 				return -ENOMEM;
-			buf = grown;
-			size += 4096;
+			if (!grown)
+				memcpy(buf, first, len);
+			grown = buf;
+			size *= 2;
 		}
 		n = read(fd, buf + len, size - len);
 		if (n < 0 && errno == EINTR)
@@ -324,12 +381,7 @@ static int read_fd(int fd, bool whole, size_t max, struct arena *a, const char *
 		if (whole && len < size)
 			break;
 	}
-	if (memchr(buf, '\0', len))
-		return -EBADMSG; /* binary (vpd, config): no text */
-	while (len && buf[len - 1] == '\n')
-		len--;
-	*ret = arena_strndup(a, buf, len);
-	return 0;
+	return keep_text(a, buf, len, ret);
 }
 
 static int read_text(const struct sysroot *r, struct place p, size_t max, struct arena *a, const char **ret,
@@ -388,17 +440,26 @@ int sysfs_read_i64(const struct sysroot *r, int64_t *ret, const char *fmt, ...)
 	return x < 0 ? x : parse_i64(text, 10, INT64_MIN, INT64_MAX, ret);
 }
 
-/* Where a link leads to, as its text says; -EINVAL when the path is no link. */
-static int read_link(int fd, char target[static PATH_MAX])
+/* Where the link leads to, as its text says; -EINVAL when the path is no link. */
+static int read_link(const struct sysroot *r, const char *path, char target[static PATH_MAX])
 {
+	_cleanup_close_ int fd = -1;
 	struct stat st;
 	ssize_t n;
 
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	if (!S_ISLNK(st.st_mode))
-		return -EINVAL;
-	n = readlinkat(fd, "", target, PATH_MAX - 1);
+	if (strchr(path, '/') || may_fail(r, path)) {
+		fd = open_path(r, in_sys(r), O_PATH | O_NOFOLLOW, path);
+		if (fd < 0)
+			return fd;
+		if (fstat(fd, &st) < 0)
+			return -errno;
+		if (!S_ISLNK(st.st_mode))
+			return -EINVAL;
+		n = readlinkat(fd, "", target, PATH_MAX - 1);
+	} else {
+		/* a name in the folder itself: there is no link on the way that could lead out */
+		n = readlinkat(r->sys_fd, path, target, PATH_MAX - 1);
+	}
 	if (n < 0)
 		return -errno;
 	target[n] = '\0';
@@ -407,23 +468,18 @@ static int read_link(int fd, char target[static PATH_MAX])
 
 int sysfs_link(const struct sysroot *r, struct arena *a, const char **ret, const char *fmt, ...)
 {
-	_cleanup_close_ int fd = -1;
-	char path[PATH_MAX];
-	const char *slash;
+	char path[PATH_MAX], target[PATH_MAX];
 	va_list ap;
 	int x;
 
 	va_start(ap, fmt);
-	fd = open_in(r, in_sys(r), O_PATH | O_NOFOLLOW, fmt, ap);
+	x = format_path(path, fmt, ap);
 	va_end(ap);
-	if (fd < 0)
-		return fd;
-	x = read_link(fd, path);
-	if (x < 0)
-		return x;
-	slash = strrchr(path, '/');
-	*ret = arena_strdup(a, slash ? slash + 1 : path);
-	return 0;
+	if (x == 0)
+		x = read_link(r, path, target);
+	if (x == 0)
+		*ret = arena_strdup(a, last_component(target));
+	return x;
 }
 
 /* The kernel's name of what @fd is open on. */
@@ -470,31 +526,39 @@ static int by_version(const void *a, const void *b)
 	return strverscmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+/* Without opendir(3), which asks the kernel twice more about each folder; an inventory lists hundreds. */
+static int list_fd(int fd, struct arena *a, const char ***names, size_t *n)
+{
+	_Alignas(struct dirent64) char buf[4096];
+	ssize_t len;
+
+	while ((len = getdents64(fd, buf, sizeof(buf))) > 0)
+		for (ssize_t at = 0; at < len;) {
+			const struct dirent64 *de = (const struct dirent64 *)(buf + at);
+
+			at += de->d_reclen;
+			if (strcmp(de->d_name, ".") && strcmp(de->d_name, ".."))
+				*(const char **)arena_push(a, names, n, sizeof(**names)) = arena_strdup(a, de->d_name);
+		}
+	return len < 0 ? -errno : 0;
+}
+
 int sysfs_list(const struct sysroot *r, struct arena *a, const char ***ret, size_t *ret_n, const char *fmt, ...)
 {
 	_cleanup_close_ int fd = -1;
-	_cleanup_closedir_ DIR *dir = NULL;
 	const char **names = NULL;
-	struct dirent *de;
 	size_t n = 0;
 	va_list ap;
+	int x;
 
 	va_start(ap, fmt);
 	fd = open_in(r, in_sys(r), O_RDONLY | O_DIRECTORY, fmt, ap);
 	va_end(ap);
 	if (fd < 0)
 		return fd;
-	dir = fdopendir(fd);
-	if (!dir)
-		return -errno;
-	(void)TAKE_FD(fd);
-	while ((errno = 0, de = readdir(dir))) {
-		if (strcmp(de->d_name, ".") == 0 || strcmp(de->d_name, "..") == 0)
-			continue;
-		*(const char **)arena_push(a, &names, &n, sizeof(*names)) = arena_strdup(a, de->d_name);
-	}
-	if (errno)
-		return -errno;
+	x = list_fd(fd, a, &names, &n);
+	if (x < 0)
+		return x;
 	if (n)
 		qsort(names, n, sizeof(*names), by_version);
 	*ret = names;

@@ -25,6 +25,14 @@ bool sysroot_is_live(const struct sysroot *r);
 /* /sys as seen by this thread's network namespace (a fresh sysfs mount): for class/net and class/infiniband of a pod. */
 int sysroot_open_here(struct sysroot **ret, struct err *e);
 
+/*
+ * A folder below sys/ as a root of its own, for many attributes of one device: paths start there, so that the way to it is
+ * walked once. A link that leads out of the folder (driver, physfn) can be read by sysfs_link() and is not followed
+ * (-EXDEV). In @a but for the descriptor: sysroot_close() it before @r and @a go.
+ */
+int sysroot_open_folder(const struct sysroot *r, struct arena *a, struct sysroot **ret, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+
 int sysroot_fd(const struct sysroot *r); /* of sys/, for openat */
 
 /* Attribute texts: trailing newline cut. Returned strings live in @a. -ENOENT, -EINVAL, ... as the kernel says. */

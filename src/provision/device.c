@@ -17,7 +17,7 @@
 #define VFS_MAX 65535 /* NumVFs is a u16 in the SR-IOV capability */
 
 struct reader {
-	const struct sysroot *r;
+	const struct sysroot *r; /* of this function's folder */
 	struct arena *a;
 	const char *pci;
 };
@@ -44,7 +44,7 @@ static const char *read_attr(const struct reader *d, const char *name)
 {
 	const char *text;
 
-	if (sysfs_read(d->r, d->a, &text, DEVICES "/%s/%s", d->pci, name) < 0 || !*text)
+	if (sysfs_read(d->r, d->a, &text, "%s", name) < 0 || !*text)
 		return NULL;
 	return printable(d->a, text);
 }
@@ -61,7 +61,7 @@ static void list(const struct reader *d, const char *folder, const char ***names
 {
 	*names = NULL;
 	*n = 0;
-	if (sysfs_list(d->r, d->a, names, n, DEVICES "/%s/%s", d->pci, folder) < 0)
+	if (sysfs_list(d->r, d->a, names, n, "%s", *folder ? folder : ".") < 0)
 		*n = 0;
 }
 
@@ -84,7 +84,7 @@ static void problem(struct reader *d, struct inventory_pf *pf, const char *fmt, 
 static bool read_number(struct reader *d, struct inventory_pf *pf, const char *name, int64_t max, int64_t *ret)
 {
 	const char *text;
-	int x = sysfs_read(d->r, d->a, &text, DEVICES "/%s/%s", d->pci, name);
+	int x = sysfs_read(d->r, d->a, &text, "%s", name);
 
 	if (x == -ENOENT)
 		return false;
@@ -129,7 +129,7 @@ static bool ids_from_uevent(const struct reader *d, struct ids *ret)
 {
 	const char *text, *class, *id, *colon;
 
-	if (sysfs_read(d->r, d->a, &text, DEVICES "/%s/uevent", d->pci) < 0)
+	if (sysfs_read(d->r, d->a, &text, "uevent") < 0)
 		return false;
 	class = uevent_value(d->a, text, "PCI_CLASS");
 	id = uevent_value(d->a, text, "PCI_ID");
@@ -159,14 +159,14 @@ static void ids_from_files(const struct reader *d, struct ids *ret)
 	ret->class >>= 8;
 	ret->vendor = read_hex_id(d, "vendor");
 	ret->device = read_hex_id(d, "device");
-	if (sysfs_link(d->r, d->a, &ret->driver, DEVICES "/%s/driver", d->pci) < 0)
+	if (sysfs_link(d->r, d->a, &ret->driver, "driver") < 0)
 		ret->driver = NULL;
 }
 
 static bool is_network_port(const struct reader *d, const struct ids *ids)
 {
 	if (ids->class == CLASS_OTHER)
-		return !sysfs_exists(d->r, DEVICES "/%s/ieee80211", d->pci);
+		return !sysfs_exists(d->r, "ieee80211");
 	return ids->class == CLASS_ETHERNET || ids->class == CLASS_INFINIBAND;
 }
 
@@ -311,7 +311,7 @@ static void read_virtfns(struct reader *d, struct device *dev)
 
 	for (unsigned n = 0; n < VFS_MAX; n++) {
 		const char *pci;
-		int x = sysfs_link(d->r, d->a, &pci, DEVICES "/%s/virtfn%u", d->pci, n);
+		int x = sysfs_link(d->r, d->a, &pci, "virtfn%u", n);
 
 		if (x == -ENOENT)
 			break;
@@ -375,21 +375,32 @@ static void read_pf(struct reader *d, const struct ids *ids, struct device *dev)
 	read_rdma(d, pf, ids->class);
 }
 
-void device_read(const struct sysroot *r, struct arena *a, const char *pci, struct device *ret)
+static void read_function(struct reader *d, struct device *ret)
 {
-	struct reader d = { .r = r, .a = a, .pci = pci };
 	struct ids ids = { 0 };
 	const char *physfn;
 
-	if (!ids_from_uevent(&d, &ids))
-		ids_from_files(&d, &ids);
-	if (!is_network_port(&d, &ids))
+	if (!ids_from_uevent(d, &ids))
+		ids_from_files(d, &ids);
+	if (!is_network_port(d, &ids))
 		return;
-	if (sysfs_link(r, a, &physfn, DEVICES "/%s/physfn", pci) == 0) {
+	if (sysfs_link(d->r, d->a, &physfn, "physfn") == 0) {
 		ret->kind = DEVICE_VF;
-		read_vf(&d, &ids, &ret->vf);
+		read_vf(d, &ids, &ret->vf);
 	} else {
 		ret->kind = DEVICE_PF;
-		read_pf(&d, &ids, ret);
+		read_pf(d, &ids, ret);
 	}
+}
+
+void device_read(const struct sysroot *r, struct arena *a, const char *pci, struct device *ret)
+{
+	struct sysroot *folder;
+	struct reader d = { .a = a, .pci = pci };
+
+	if (sysroot_open_folder(r, a, &folder, DEVICES "/%s", pci) < 0)
+		return; /* gone meanwhile */
+	d.r = folder;
+	read_function(&d, ret);
+	sysroot_close(folder);
 }

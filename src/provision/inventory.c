@@ -59,13 +59,17 @@ static void scan_all(struct scan *scan, struct readers *readers)
 		pthread_join(ids[i], NULL);
 }
 
+/* sysfs_list() sorts names so */
+static int compare_name(const void *a, const void *b)
+{
+	return strverscmp(*(const char *const *)a, *(const char *const *)b);
+}
+
 static struct device *find_device(struct scan *scan, const char *pci)
 {
-	/* names are sorted as strverscmp() does, which is no order for bsearch() by another */
-	for (size_t i = 0; i < scan->n; i++)
-		if (strcmp(scan->names[i], pci) == 0)
-			return &scan->devices[i];
-	return NULL;
+	const char **found = scan->n ? bsearch(&pci, scan->names, scan->n, sizeof(pci), compare_name) : NULL;
+
+	return found ? &scan->devices[found - scan->names] : NULL;
 }
 
 static void add_vfs(struct inventory *inv, struct scan *scan, const struct device *dev, struct inventory_pf *pf)

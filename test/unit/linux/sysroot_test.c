@@ -153,6 +153,69 @@ static void a_bad_list_of_errors_is_told_with_its_line(void **state)
 	assert_non_null(strstr(e.msg, "EWHAT"));
 }
 
+static void errors_in_any_order_are_found(void **state)
+{
+	struct sysroot *other = NULL;
+	struct err e = { 0 };
+	char path[PATH_MAX];
+	const char *s;
+
+	puts_to("unsorted/sys/devices/a/x", "1\n");
+	puts_to("unsorted/sys/devices/b/y", "1\n");
+	puts_to("unsorted/sys/devices/c/x", "1\n");
+	puts_to("unsorted/errors", "sys/devices/c/x EIO\nsys/devices/a/x EPERM\nsys/devices/b/y EINVAL\n");
+	snprintf(path, sizeof(path), "%s/unsorted", dir);
+	if (sysroot_open(path, &other, &e) < 0)
+		fail_msg("%s", e.msg);
+	assert_int_equal(sysfs_read(other, arena, &s, "devices/a/x"), -EPERM);
+	assert_int_equal(sysfs_read(other, arena, &s, "devices/b/y"), -EINVAL);
+	assert_int_equal(sysfs_read(other, arena, &s, "devices/c/x"), -EIO);
+	sysroot_close(other);
+}
+
+static void a_folder_is_a_root_of_its_own(void **state)
+{
+	struct sysroot *folder = NULL, *out = NULL;
+	const char *s, **names;
+	size_t n;
+
+	assert_int_equal(sysroot_open_folder(root, arena, &folder, "bus/pci/devices/%s", "0000:18:00.0"), 0);
+	assert_int_equal(sysfs_read(folder, arena, &s, "vendor"), 0);
+	assert_string_equal(s, "0x15b3");
+	assert_int_equal(sysfs_list(folder, arena, &names, &n, "net"), 0);
+	assert_int_equal(n, 1);
+	/* a link that leads out is read and not followed */
+	assert_int_equal(sysfs_link(folder, arena, &s, "driver"), 0);
+	assert_string_equal(s, "mlx5_core");
+	assert_int_equal(sysfs_read(folder, arena, &s, "driver/bind"), -EXDEV);
+	assert_int_equal(sysfs_read(folder, arena, &s, "../0000:18:00.0/vendor"), -EXDEV);
+	assert_int_equal(sysfs_link(folder, arena, &s, "vendor"), -EINVAL);
+	assert_int_equal(sysfs_link(folder, arena, &s, "physfn"), -ENOENT);
+	/* recorded errors are the tree's, by whichever way */
+	assert_int_equal(sysfs_read(folder, arena, &s, "net/p2/speed"), -EINVAL);
+	assert_int_equal(sysfs_read(folder, arena, &s, "net/p2/duplex"), 0);
+	sysroot_close(folder);
+	assert_int_equal(sysroot_open_folder(root, arena, &out, "class/out"), -EXDEV);
+	assert_int_equal(sysroot_open_folder(root, arena, &out, "list/virtfn0"), -ENOTDIR);
+	assert_int_equal(sysroot_open_folder(root, arena, &out, "nothing"), -ENOENT);
+	assert_null(out);
+}
+
+static void a_long_folder_is_listed_whole(void **state)
+{
+	const char **names;
+	char path[64];
+	size_t n;
+
+	for (int i = 0; i < 600; i++) {
+		snprintf(path, sizeof(path), "sys/long/a-name-of-some-length-%d", i);
+		puts_to(path, "");
+	}
+	assert_int_equal(sysfs_list(root, arena, &names, &n, "long"), 0);
+	assert_int_equal(n, 600);
+	assert_string_equal(names[599], "a-name-of-some-length-599");
+}
+
 static void nothing_outside_of_sys_is_read(void **state)
 {
 	const char *s = NULL;
@@ -311,6 +374,9 @@ int main(void)
 		cmocka_unit_test(numbers_are_read_whole),
 		cmocka_unit_test(recorded_errors_hold_by_every_path_to_the_file),
 		cmocka_unit_test(a_bad_list_of_errors_is_told_with_its_line),
+		cmocka_unit_test(errors_in_any_order_are_found),
+		cmocka_unit_test(a_folder_is_a_root_of_its_own),
+		cmocka_unit_test(a_long_folder_is_listed_whole),
 		cmocka_unit_test(nothing_outside_of_sys_is_read),
 		cmocka_unit_test(long_and_binary_files_are_refused),
 		cmocka_unit_test(links_give_name_and_place),
