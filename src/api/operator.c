@@ -99,7 +99,7 @@ static void check_max_unavailable(const char *s, struct complaints *c)
 		return;
 	}
 	if (n < 2 || s[n - 1] != '%' ||
-	    parse_i64(arena_strndup(c->arena, s, n - 1), 10, INT64_MIN, INT64_MAX, &v) < 0)
+	    parse_i64(arena_strndup(c->arena, s + (*s == '+'), n - 1 - (*s == '+')), 10, INT64_MIN, INT64_MAX, &v) < 0)
 		complain(c, false, path,
 			 "%s: \"%.40s\" is neither a number nor a percentage such as \"25%%\"",
 			 start, s);

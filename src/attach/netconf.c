@@ -20,6 +20,71 @@ static bool is_set(const char *s)
 	return s && *s;
 }
 
+enum kind { STRING, BOOLEAN, OBJECT, STRINGS, BOOLEANS };
+
+static bool is_kind(yyjson_val *v, enum kind kind)
+{
+	yyjson_arr_iter items;
+	yyjson_obj_iter members;
+	yyjson_val *item, *key;
+
+	switch (kind) {
+	case STRING:
+		return yyjson_is_str(v);
+	case BOOLEAN:
+		return yyjson_is_bool(v);
+	case OBJECT:
+		return yyjson_is_obj(v);
+	case STRINGS:
+		yyjson_arr_iter_init(v, &items);
+		while ((item = yyjson_arr_iter_next(&items)))
+			if (!yyjson_is_str(item))
+				return false;
+		return yyjson_is_arr(v);
+	default:
+		yyjson_obj_iter_init(v, &members);
+		while ((key = yyjson_obj_iter_next(&members)))
+			if (!yyjson_is_bool(yyjson_obj_iter_get_val(key)))
+				return false;
+		return yyjson_is_obj(v);
+	}
+}
+
+/* The members that every plugin's configuration may have, of the type that the Go library decodes: another one fails there, too. */
+static int check_members(const char *source, yyjson_val *obj, struct err *e)
+{
+	static const struct {
+		const char *in, *key; /* in: NULL or an object within */
+		enum kind kind;
+		const char *want;
+	} members[] = {
+		{ NULL, "cniVersion", STRING, "a string" },
+		{ NULL, "name", STRING, "a string" },
+		{ NULL, "type", STRING, "a string" },
+		{ NULL, "disableCheck", BOOLEAN, "true or false" },
+		{ NULL, "disableGC", BOOLEAN, "true or false" },
+		{ NULL, "capabilities", BOOLEANS, "an object like {\"mac\": true}" },
+		{ NULL, "ipam", OBJECT, "an object like {\"type\": \"host-local\"}" },
+		{ "ipam", "type", STRING, "a string" },
+		{ NULL, "dns", OBJECT, "an object like {\"nameservers\": [\"10.0.0.1\"]}" },
+		{ "dns", "nameservers", STRINGS, "a list of strings" },
+		{ "dns", "domain", STRING, "a string" },
+		{ "dns", "search", STRINGS, "a list of strings" },
+		{ "dns", "options", STRINGS, "a list of strings" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
+		const char *in = members[i].in;
+		yyjson_val *v = yyjson_obj_get(in ? yyjson_obj_get(obj, in) : obj, members[i].key);
+
+		if (members[i].kind == BOOLEAN && is_set(doc_str(obj, "type")))
+			continue; /* of lists only */
+		if (v && !yyjson_is_null(v) && !is_kind(v, members[i].kind))
+			return err_set(e, -EINVAL, "%s: %s%s%s must be %s", source, in ? in : "", in ? "." : "", members[i].key, members[i].want);
+	}
+	return 0;
+}
+
 static int get_plugins(const char *source, yyjson_val *list, struct netconf *nc, struct err *e)
 {
 	yyjson_arr_iter it;
@@ -31,6 +96,10 @@ static int get_plugins(const char *source, yyjson_val *list, struct netconf *nc,
 		return err_set(e, -E2BIG, "%s: plugins: %zu, more than %d", source, yyjson_arr_size(list), NETCONF_PLUGINS_MAX);
 	yyjson_arr_iter_init(list, &it);
 	while ((v = yyjson_arr_iter_next(&it))) {
+		int r = check_members(source, v, e);
+
+		if (r < 0)
+			return err_wrap(e, r, "plugins[%zu]", nc->n_plugins);
 		if (!is_set(doc_str(v, "type")))
 			return err_set(e, -EINVAL, "%s: plugins[%zu].type is missing", source, nc->n_plugins);
 		nc->plugins[nc->n_plugins++] = v;
@@ -73,6 +142,9 @@ int netconf_from_value(const char *source, yyjson_val *root, struct netconf *ret
 
 	if (!yyjson_is_obj(root))
 		return err_set(e, -EINVAL, "%s: it is no JSON object", source);
+	r = check_members(source, root, e);
+	if (r < 0)
+		return r;
 	if (is_set(doc_str(root, "type"))) {
 		nc.plugins[nc.n_plugins++] = root;
 	} else {

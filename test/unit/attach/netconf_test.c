@@ -65,6 +65,17 @@ static void a_configuration_is_a_plugin_or_a_list(void **state)
 		{ "{\"plugins\":[{\"type\":\"a\"},{}]}", "plugins[1].type is missing" },
 		{ "{\"plugins\":[7]}", "plugins[0].type is missing" },
 		{ "{\"type\":\"a\",\"cniVersion\":\"9.9\"}", "cniVersion: \"9.9\"" },
+		{ "{\"type\":\"a\",\"cniVersion\":1}", "conf: cniVersion must be a string" },
+		{ "{\"type\":\"a\",\"name\":5}", "conf: name must be a string" },
+		{ "{\"type\":5}", "conf: type must be a string" },
+		{ "{\"type\":\"a\",\"capabilities\":{\"mac\":\"yes\"}}", "conf: capabilities must be an object like" },
+		{ "{\"type\":\"a\",\"capabilities\":[]}", "conf: capabilities must be" },
+		{ "{\"type\":\"a\",\"ipam\":\"host-local\"}", "conf: ipam must be an object" },
+		{ "{\"type\":\"a\",\"ipam\":{\"type\":1}}", "conf: ipam.type must be a string" },
+		{ "{\"type\":\"a\",\"dns\":{\"nameservers\":\"10.0.0.1\"}}", "conf: dns.nameservers must be a list of strings" },
+		{ "{\"type\":\"a\",\"dns\":{\"search\":[1]}}", "conf: dns.search must be" },
+		{ "{\"plugins\":[{\"type\":\"a\"}],\"disableCheck\":\"true\"}", "conf: disableCheck must be true or false" },
+		{ "{\"plugins\":[{\"type\":\"a\"},{\"type\":\"b\",\"ipam\":[]}]}", "plugins[1]: conf: ipam must be" },
 		{ "{\"type\":\"a\",\"name\":\"../x\"}", "name: \"../x\"" },
 	};
 	struct fixture *f = *state;
@@ -80,6 +91,8 @@ static void a_configuration_is_a_plugin_or_a_list(void **state)
 	assert_int_equal(nc.n_plugins, 2);
 	assert_int_equal(nc.version, CNI_1_0_0);
 	assert_null(nc.name);
+	/* null is nothing, as in Go, and a plugin alone has no switches of a list */
+	parse(f, "{\"type\":\"a\",\"name\":null,\"capabilities\":null,\"ipam\":null,\"dns\":null,\"disableCheck\":\"x\"}");
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		if (netconf_parse(f->a, "conf", bad[i].text, strlen(bad[i].text), &nc, &f->e) >= 0)
 			fail_msg("accepted: %s", bad[i].text);
