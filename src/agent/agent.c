@@ -351,7 +351,12 @@ static int install_shim(const struct agent_options *o, struct err *e)
 /* Nothing here waits for the API server: DELs, and ADDs of pods that are known, are served without it. */
 static int start_in_cluster(struct agent *ag, struct err *e)
 {
-	const struct ipam_pools_options io = { .node = ag->node, .namespace = ag->options->ipam_namespace };
+	const struct ipam_pools_options io = {
+		.node = ag->node,
+		.namespace = ag->options->ipam_namespace,
+		.reserve = ag->options->ipam_reserve ? IPAM_RESERVE_ALWAYS : IPAM_RESERVE_NEEDED,
+		.lease = ag->options->ipam_lease,
+	};
 	int r = cluster_open(ag, e);
 
 	if (r < 0 && !ag->options->kubeconfig)

@@ -29,6 +29,7 @@ struct agent_options {
 	bool standalone;	/* else in a cluster, for which is what follows */
 	const char *kubeconfig; /* NULL: as kube_open() finds one */
 	const char *ipam_namespace; /* of IP pools */
+	bool ipam_reserve, ipam_lease; /* a reservation for each address; Whereabouts' Lease around each write (ipam/pools.h) */
 	const char *node_ip;	/* NULL: as the pods' status says */
 	const char *kubelet_dir; /* "/var/lib/kubelet" */
 	const char *cni_conf_dir, *cni_conf_name, *cni_bin_dir; /* "/etc/cni/net.d", "00-kvrail.conf", "/opt/cni/bin" */

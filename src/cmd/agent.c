@@ -15,11 +15,13 @@ struct options {
 	const char *kubeconfig, *kubelet_dir, *devinfo_dir, *cdi_dir, *shared;
 	const char *cni_conf_dir, *cni_conf_name, *cni_bin_dir, *shim;
 	const char *multus_conf_dir, *multus_dir, *multus_socket;
-	bool keep_conf;
+	const char *reservations;
+	bool keep_conf, whereabouts_lease;
 	struct cmd_strings netdevs;
 };
 
 static const char *const modes[] = { "exclusive", "shared", "keep", NULL };
+static const char *const reservations[] = { "needed", "always", NULL };
 static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
 
 static const struct cmd_option options[] = {
@@ -41,6 +43,10 @@ static const struct cmd_option options[] = {
 	  "kvrail's file in it; the first by name is the runtime's (default 00-kvrail.conf)" },
 	{ "cni-bin-dir", 0, CMD_STRING, offsetof(struct options, cni_bin_dir), "DIR", NULL,
 	  "where kvrail-cni is installed as kvrail, and plugins of other makers are (default /opt/cni/bin)" },
+	{ "reservations", 0, CMD_STRING, offsetof(struct options, reservations), "WHICH", reservations,
+	  "addresses that get Whereabouts' cluster-wide reservation: where it is needed (default), or always, for Go nodes that come later" },
+	{ "whereabouts-lease", 0, CMD_FLAG, offsetof(struct options, whereabouts_lease), NULL, NULL,
+	  "hold Whereabouts' Lease while addresses are written: never needed, and slow" },
 	{ "multus-conf-dir", 0, CMD_STRING, offsetof(struct options, multus_conf_dir), "DIR", NULL,
 	  "configurations that networks name instead of having one (default /etc/cni/multus/net.d)" },
 	{ "multus-dir", 0, CMD_STRING, offsetof(struct options, multus_dir), "DIR", NULL,
@@ -139,6 +145,8 @@ static int run_agent(struct cmd_run *run, struct err *e)
 		.standalone = o->standalone,
 		.kubeconfig = o->kubeconfig,
 		.ipam_namespace = env_or("WHEREABOUTS_NAMESPACE", env_or("NAMESPACE", "default")),
+		.ipam_reserve = o->reservations && !strcmp(o->reservations, "always"),
+		.ipam_lease = o->whereabouts_lease,
 		.node_ip = env_or("NODE_IP", NULL),
 		.kubelet_dir = o->kubelet_dir ? o->kubelet_dir : "/var/lib/kubelet",
 		.cni_conf_dir = o->cni_conf_dir ? o->cni_conf_dir : "/etc/cni/net.d",
@@ -164,8 +172,12 @@ static int run_agent(struct cmd_run *run, struct err *e)
 			puts(*step);
 		return CMD_OK;
 	}
-	if (o->standalone && (o->kubeconfig || o->kubelet_dir)) {
-		err_set(e, -EINVAL, "%s is for a cluster: leave out --standalone, or it", o->kubeconfig ? "--kubeconfig" : "--kubelet-dir");
+	if (o->standalone && (o->kubeconfig || o->kubelet_dir || o->reservations || o->whereabouts_lease)) {
+		err_set(e, -EINVAL, "%s is for a cluster: leave out --standalone, or it",
+			o->kubeconfig	 ? "--kubeconfig"
+			: o->kubelet_dir ? "--kubelet-dir"
+			: o->reservations ? "--reservations"
+					  : "--whereabouts-lease");
 		return CMD_USAGE;
 	}
 	if (strchr(ao.cni_conf_name, '/')) {

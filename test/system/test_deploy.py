@@ -90,6 +90,18 @@ def test_images_carry_this_version(objects):
         assert {c["image"] for c in pod_spec(objects, kind, name)["containers"]} == {IMAGE}
 
 
+def test_the_component_for_whereabouts_lease_adds_the_option_and_its_rights(tmp_path):
+    for what in "programs", "components/whereabouts-lease":
+        shutil.copytree(DEPLOY / what, tmp_path / what)
+    (tmp_path / "kustomization.yaml").write_text("resources: [programs]\ncomponents: [components/whereabouts-lease]\n")
+    objects = list(yaml.safe_load_all(build(tmp_path)))
+    (agent,) = pod_spec(objects, "DaemonSet", "kvrail-agent")["containers"]
+    assert agent["args"][-1] == "--whereabouts-lease"
+    role = of(objects, "Role", "kvrail-whereabouts-lease")
+    assert role["metadata"]["namespace"] == "kube-system"
+    assert {v for r in role["rules"] for v in r["verbs"]} == {"create", "get", "update"}
+
+
 def test_the_agent_is_neither_privileged_nor_sees_the_hosts_processes_or_root(objects):
     spec = pod_spec(objects, "DaemonSet", "kvrail-agent")
     assert not spec.get("hostPID") and not spec.get("hostIPC") and spec["hostNetwork"] is True
