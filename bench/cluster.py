@@ -11,20 +11,19 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import sys
 import time
 
 from rows import ROOT, row, skip
 
 sys.path[:0] = [str(ROOT), str(ROOT / "test/cluster")]
+import gostack  # noqa: E402
 import nodes  # noqa: E402
 from control import TREE, ControlPlane  # noqa: E402
 
 RAILS, TURNS = 7, int(os.environ.get("KVRAIL_TURNS", "5"))
 NAMESPACE, SYSTEM = "bench", "openshift-sriov-network-operator"
 RESOURCE = "openshift.io/benchrdma"
-PEERS = ("multus-daemon", "multus-shim", "sriov", "whereabouts", "sriovdp")
 ADD = f"pod with default network + {RAILS} rails, ADD, minus the same without rails"
 DEL = ADD.replace("ADD", "DEL")
 MEMORY = "all of kvrail on the node, resident, 20 pods attached"
@@ -65,14 +64,14 @@ class Calls:
         return {(verb, what): float(value) for what, verb, value in found}
 
     def measure(self, verb, action):
-        """Seconds per call of @verb while @action runs."""
+        """(seconds, calls) of @verb while @action runs: the kubelet may tear a pod down twice, and each call is the node's time."""
         before = self.read()
         action()
         after = self.read()
         n = after.get((verb, "count"), 0) - before.get((verb, "count"), 0)
         if n < 1:
             raise nodes.ClusterError(f"containerd counts no {verb} among {sorted(after)}")
-        return (after[(verb, "sum")] - before.get((verb, "sum"), 0)) / n
+        return after[(verb, "sum")] - before.get((verb, "sum"), 0), int(n)
 
 
 def attach_and_detach(cluster, label):
@@ -82,10 +81,10 @@ def attach_and_detach(cluster, label):
     for turn in range(TURNS):
         for rails in 0, RAILS:
             name = f"{label}-{rails}-{turn}"
-            add = calls.measure("set_up_pod", lambda: (cluster.plane.post(f"/api/v1/namespaces/{NAMESPACE}/pods", pod(name, rails)),
+            add, adds = calls.measure("set_up_pod", lambda: (cluster.plane.post(f"/api/v1/namespaces/{NAMESPACE}/pods", pod(name, rails)),
                                                                    cluster.wait_pod(NAMESPACE, name, 240)))
-            away = calls.measure("tear_down_pod", lambda: (cluster.delete_pod(NAMESPACE, name), time.sleep(3)))
-            say(f"{label}: {rails} rails: ADD {add:.2f} s, DEL {away:.2f} s")
+            away, dels = calls.measure("tear_down_pod", lambda: (cluster.delete_pod(NAMESPACE, name), time.sleep(3)))
+            say(f"{label}: {rails} rails: ADD {add:.2f} s ({adds} calls), DEL {away:.2f} s ({dels} calls)")
             times.setdefault(rails, []).append((add, away))
     with_, without = ([sorted(t[i] for t in times[r])[TURNS // 2] for i in (0, 1)] for r in (RAILS, 0))
     return [a - b for a, b in zip(with_, without)]
@@ -101,7 +100,7 @@ def install_kvrail(cluster):
     said = subprocess.run([TREE / "tools/image"], capture_output=True, text=True, check=True).stdout
     node = cluster.nodes[0]
     node.sh(f"ctr -n k8s.io images import {TREE / said.partition(': ')[0]}", env=node.environment, timeout=240)
-    cluster.plane.kubectl("apply", "-k", TREE / "lab/cluster")
+    cluster.plane.kubectl("apply", "-k", TREE / "deploy")
     for what in "deployment/kvrail-controller", "daemonset/kvrail-agent":
         cluster.plane.kubectl("-n", SYSTEM, "rollout", "status", what, "--timeout=240s", timeout=260)
     cluster.plane.namespace(NAMESPACE)
@@ -132,47 +131,10 @@ def resident(node, programs):
     return found
 
 
-class GoStack:
-    """The components that kvrail replaces, as they are deployed, run on a node by hand."""
-
-    def __init__(self, cluster, peers):
-        self.cluster, self.node = cluster, cluster.nodes[0]
-        self.folder = TREE / "build/cluster/peers"  # guests have a /tmp of their own
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for p in PEERS:
-            shutil.copy2(peers / p, self.folder / p)
-
-    def start(self):
-        node, plane = self.node, self.cluster.plane
-        secrets = "/var/run/secrets/kubernetes.io/serviceaccount"
-        node.put(f"{secrets}/token", plane.tokens["admin"])
-        node.put(f"{secrets}/ca.crt", plane.authority.certificate.read_bytes())
-        node.put("/etc/cni/net.d/whereabouts.d/whereabouts.kubeconfig", plane.kubeconfig(host="10.0.2.2").read_bytes(), 0o600)
-        node.put("/etc/cni/net.d/whereabouts.d/whereabouts.conf", json.dumps({
-            "datastore": "kubernetes", "kubernetes": {"kubeconfig": "/etc/cni/net.d/whereabouts.d/whereabouts.kubeconfig"},
-            "reconciler_cron_expression": "30 4 * * *"}))
-        node.put("/etc/cni/net.d/multus.d/daemon-config.json", json.dumps({
-            "cniVersion": "0.3.1", "logLevel": "error", "logToStderr": True, "cniConfigDir": "/etc/cni/net.d", "multusAutoconfigDir": "/etc/cni/net.d",
-            "multusConfigFile": "auto", "socketDir": "/run/multus/"}))
-        node.put("/etc/pcidp/config.json", json.dumps({"resourceList": [{
-            "resourceName": RESOURCE.split("/")[1], "resourcePrefix": RESOURCE.split("/")[0], "selectors": {"pfNames": ["p0"]}}]}))
-        node.sh(f"mkdir -p /run/multus; cp {self.folder}/multus-shim {self.folder}/sriov {self.folder}/whereabouts /opt/cni/bin/")
-        node.begin("sriovdp", [self.folder / "sriovdp", "--config-file=/etc/pcidp/config.json", "--resource-prefix=openshift.io"])
-        node.begin("multus-daemon", [self.folder / "multus-daemon", "-config", "/etc/cni/net.d/multus.d/daemon-config.json"],
-                   {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "443", "MULTUS_NODE_NAME": node.name})
-        node.wait_for("test -s /etc/cni/net.d/00-multus.conf", timeout=120)
-        wait_resource(self.cluster, node.name)
-
-    def stop(self):
-        for s in "multus-daemon", "sriovdp":
-            self.node.end(s)
-        self.node.sh("rm -rf /etc/cni/net.d/00-multus.conf /etc/cni/net.d/multus.d /etc/cni/net.d/whereabouts.d")
-
-
-def go_stack(cluster, peers):
-    stack = GoStack(cluster, peers)
-    stack.start()
+def go_stack(cluster):
+    stack = gostack.GoStack(cluster, RESOURCE).start()
     try:
+        wait_resource(cluster, cluster.nodes[0].name)
         times = attach_and_detach(cluster, "go")
         memory = resident(cluster.nodes[0], {"multus-daemon", "sriovdp"})
     except nodes.ClusterError:
@@ -236,8 +198,7 @@ def main():
         for what, reach in (ADD, "<= 1/10"), (DEL, "<= 1/10"), (MEMORY, "< 16 MiB"), (IDLE, "< 12 MiB, no write"):
             skip(what, reach, why)
         return
-    peers = pathlib.Path(os.environ.get("KVRAIL_PEERS", "/nonexistent"))
-    lacks = [p for p in PEERS if not (peers / p).exists()]
+    lacks = gostack.missing()
     ours = go = memory = None
     go_memory = {}
     if {"kvrail", "go", "memory"} & set(parts):
@@ -255,7 +216,7 @@ def main():
                 if {"kvrail", "memory"} & set(parts):
                     cluster.plane.kubectl("delete", "-k", TREE / "deploy/programs")
                     cluster.plane.wait_for(lambda: not cluster.plane.get(f"/api/v1/namespaces/{SYSTEM}/pods")["items"], "kvrail is gone", 120)
-                go, go_memory = go_stack(cluster, peers)
+                go, go_memory = go_stack(cluster)
                 say(f"Go: ADD {go[0]:.2f} s, DEL {go[1]:.2f} s more with {RAILS} rails; resident {go_memory}")
     for i, what in enumerate((ADD, DEL)):
         if ours and go:
@@ -272,4 +233,5 @@ def main():
         row(IDLE, f"{rss / 1024:.1f} MiB, {len(writes)} writes in 60 s", "< 12 MiB, no write", rss < 12 * 1024 and not writes)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -123,6 +123,7 @@ int engine_forget(struct attach_engine *en, const struct attachment *at, struct 
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&en->lock);
+	gone_note(&en->gone, at->container, at->ifname);
 	i = position(en, at->container, at->ifname);
 	if (i < en->n) {
 		gone = en->attachments[i];
@@ -131,6 +132,16 @@ int engine_forget(struct attach_engine *en, const struct attachment *at, struct 
 	pthread_mutex_unlock(&en->lock);
 	attachment_free(gone);
 	return 0;
+}
+
+bool engine_is_gone(struct attach_engine *en, const char *container, const char *ifname)
+{
+	bool is;
+
+	pthread_mutex_lock(&en->lock);
+	is = gone_has(&en->gone, container, ifname);
+	pthread_mutex_unlock(&en->lock);
+	return is;
 }
 
 const char **engine_taken(struct attach_engine *en, struct arena *a, size_t *ret_n)
@@ -227,6 +238,7 @@ struct attach_engine *attach_engine_free(struct attach_engine *en)
 	for (size_t i = 0; i < en->n; i++)
 		attachment_free(en->attachments[i]);
 	free(en->attachments);
+	gone_clear(&en->gone);
 	free(en->spool_dir);
 	if (en->journal_fd >= 0)
 		close(en->journal_fd);
@@ -254,7 +266,7 @@ static int run_del(struct attach_engine *en, struct arena *a, const struct reque
 	int r;
 
 	if (en->host.cluster && meta_is(rq) && !is_known(en, rq))
-		return meta_del_unknown(en, a, rq, f);
+		return engine_is_gone(en, rq->container, rq->ifname) ? 0 : meta_del_unknown(en, a, rq, f);
 	r = del_run(en, rq->container, rq->ifname, rq->caller, &f->e);
 	if (r == -EAGAIN) { /* the runtime can do nothing about it; the journal keeps it and it is tried again */
 		log_warn("DEL %s %s: %s", rq->container, rq->ifname, f->e.msg);

@@ -8,6 +8,7 @@
 #include "attach/attach.h"
 #include "attach/attachment.h"
 #include "attach/delegate.h"
+#include "attach/gone.h"
 #include "attach/nets.h"
 #include "attach/rail.h"
 #include "attach/steps.h"
@@ -38,6 +39,7 @@ struct attach_engine {
 	size_t n, size;
 	struct busy *busy;
 	struct reserved *reserved;
+	struct gone gone; /* what was undone last */
 };
 
 /* Call the test's hook before step @s of rail number @rail. */
@@ -50,8 +52,10 @@ const struct attachment *engine_find(struct attach_engine *en, const char *conta
 
 /* Write @at into the journal, then show a copy of it: *ret (may be NULL). The one shown before is freed. */
 int engine_commit(struct attach_engine *en, const struct attachment *at, const struct attachment **ret, struct err *e);
-/* Remove the journal file, then the attachment, which is freed. */
+/* Remove the journal file, then the attachment, which is freed: all that it was is undone. */
 int engine_forget(struct attach_engine *en, const struct attachment *at, struct err *e);
+/* engine_forget() was called for it, by this process and not long ago: a DEL that comes again has nothing to do. */
+bool engine_is_gone(struct attach_engine *en, const char *container, const char *ifname);
 
 /* Names in @a of all VFs that attachments or running ADDs hold: PCI address, else netdev. Call with picking held. */
 const char **engine_taken(struct attach_engine *en, struct arena *a, size_t *ret_n);

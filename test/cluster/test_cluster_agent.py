@@ -226,6 +226,27 @@ def test_a_pod_gets_its_default_network_and_its_rails(host, system, namespace):
     assert not held(system, namespace) and not os.listdir(host.state / "attach") and not os.listdir(host.dir / "cdi")
 
 
+def test_a_del_that_comes_again_asks_nobody(host, system, namespace):
+    """kubelet has each sandbox torn down twice or more. What an agent has undone itself is not undone again; another agent cannot know."""
+    rails(system, namespace)
+    host.start().wait_ready()
+    host.pod(namespace, "p", NETWORKS, DEVICES)
+    host.add(namespace, "p")
+    host.delete(namespace, "p")
+    since = len(system.audit())
+    host.delete(namespace, "p")
+    assert [c.split()[0] for c in host.default_calls()] == ["ADD", "DEL"]
+    assert not [e for e in system.audit()[since:] if e["objectRef"]["resource"] == "ippools" and e.get("userAgent", "").startswith("kvrail")]
+    host.add(namespace, "p")  # the same sandbox once more: it is known again, and undone
+    assert {"net1", "ib0"} <= set(host.links("p"))
+    host.delete(namespace, "p")
+    assert {"d0", "d1", "d2", "d3"} <= host.host_links() and not held(system, namespace)
+    host.kill()
+    host.start().wait_ready()
+    host.delete(namespace, "p")
+    assert [c.split()[0] for c in host.default_calls()] == ["ADD", "DEL", "ADD", "DEL", "DEL"]
+
+
 def test_a_pod_that_is_another_by_now_is_refused_and_gets_no_made_up_result(host, system, namespace):
     rails(system, namespace)
     host.start().wait_ready()
