@@ -257,6 +257,8 @@ int pod_peer(struct cluster *cl, struct arena *a, const char *ns, const char *na
 	node = doc_str(yyjson_obj_get(v, "spec"), "nodeName");
 	*ret = yyjson_mut_obj(doc);
 	yyjson_mut_obj_add_strcpy(doc, *ret, "node", node ? node : "");
+	if (cl->ag->options->daemonset) /* that node's agent is one of its pods */
+		yyjson_mut_obj_add_strcpy(doc, *ret, "agentNamespace", cl->ag->options->namespace);
 	add_networks(doc, *ret, a, doc_str(yyjson_obj_get(yyjson_obj_get(v, "metadata"), "annotations"), "k8s.v1.cni.cncf.io/network-status"));
 	return 0;
 }

@@ -114,6 +114,18 @@ static int listen_here(struct cmd_run *run, const struct pod *pod, struct err *e
 	_exit(1);
 }
 
+/* The agent of the other node answers there only: a person starts the other side, as this says. */
+static void say_what_to_run(const char *full, const char *ip, yyjson_val *peer)
+{
+	const char *node = doc_str(peer, "node"), *ns = doc_str(peer, "agentNamespace");
+
+	fprintf(stderr, "kvrail: waiting for %s on %s; on node %s run:\n\tkvrail verify %s --listen\n", full, ip, node, full);
+	if (ns)
+		fprintf(stderr, "or, from anywhere:\n\tkubectl -n %s exec $(kubectl -n %s get pod -o name -l app.kubernetes.io/name=kvrail,"
+				"app.kubernetes.io/component=agent --field-selector=spec.nodeName=%s) -- kvrail verify %s --listen\n",
+			ns, ns, node, full);
+}
+
 /* Where a pod of another node is reached, as the API server knows it. */
 static int ask_cluster(struct cmd_run *run, const struct pod *pod, const char *name, const char **ret, struct err *e)
 {
@@ -138,7 +150,7 @@ static int ask_cluster(struct cmd_run *run, const struct pod *pod, const char *n
 		return err_set(e, -ENODEV, "%s on node %s has no rail: its network-status names none", full, doc_str(v, "node"));
 	if (!*ret)
 		return err_set(e, -ENODEV, "%s on node %s has no network in common with %s/%s", full, doc_str(v, "node"), pod->ns, pod->name);
-	fprintf(stderr, "kvrail: waiting for %s on %s; on node %s run: kvrail verify %s --listen\n", full, *ret, doc_str(v, "node"), full);
+	say_what_to_run(full, *ret, v);
 	return 0;
 }
 

@@ -170,6 +170,18 @@ static void check_gid(struct check *c, struct check_rail *r)
 			  r->gid_index == 3 ? "" : " (manifests that hard-code 3 are wrong here)");
 }
 
+const char *check_node_todo(int code, const char *daemonset)
+{
+	if (code == ENOENT)
+		return "give the container the device node (device plugin or CDI)";
+	if (code != EPERM) /* of the file; EPERM is the control group's (kernel: security/device_cgroup.c) */
+		return "let the container's user read and write it";
+	if (daemonset)
+		return "the agent's container may open no device, so nothing that moves bytes works from here: add "
+		       "deploy/components/privileged to your kustomization, or run kvrail verify on the node itself";
+	return "allow the device in the container's device list, or run this outside of the container";
+}
+
 /* /dev/infiniband/uverbsN of the device, opened as a program of the pod would. */
 static void check_node(struct check *c, const struct check_rail *r)
 {
@@ -190,9 +202,7 @@ static void check_node(struct check *c, const struct check_rail *r)
 	fd = open(node, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		check_add(c, CHECK_HERE, CHECK_BAD, r->ifname, "device node", arena_printf(c->arena, "%s opens", node),
-			  errno == ENOENT ? "give the container the device node (device plugin or CDI)" :
-					    "allow the device in the container's device list, and let its user read and write it",
-			  "%s", strerror(errno));
+			  check_node_todo(errno, secure_getenv("DAEMONSET")), "%s", strerror(errno));
 	else
 		check_add(c, CHECK_HERE, CHECK_GOOD, r->ifname, "device node", "a uverbs device that opens", NULL, "%s", node);
 }

@@ -61,6 +61,9 @@ void check_local(struct check *c);
 void check_devices(struct check *c);
 void check_processes(struct check *c);
 
+/* What to do when the open of a device node failed so; @daemonset: kvrail's own, when this runs in a pod of it, or NULL. */
+const char *check_node_todo(int code, const char *daemonset);
+
 /* The address without its prefix length. */
 const char *check_host(struct arena *a, const char *address);
 

@@ -260,6 +260,24 @@ def test_a_pod_that_is_another_by_now_is_refused_and_gets_no_made_up_result(host
     assert not host.default_calls() and set(host.links("p")) == {"lo"}
 
 
+def test_a_peer_of_another_node_is_looked_up_and_what_to_run_there_is_told(host, system, namespace, daemonset):
+    host.default_network()
+    host.start(env={"DAEMONSET": "kvrail-agent"}).wait_ready()
+    nad(system, namespace, "a", "rail0", "10.61.0.0/24")
+    host.pod(namespace, "p", {"k8s.v1.cni.cncf.io/networks": "a"}, {"c": {"openshift.io/rail0": ["d0"]}})
+    host.add(namespace, "p")
+    system.post(f"/api/v1/namespaces/{namespace}/pods", {
+        "apiVersion": "v1", "kind": "Pod", "spec": {"nodeName": "elsewhere", "containers": [{"name": "c", "image": "i"}]},
+        "metadata": {"name": "q", "annotations": {"k8s.v1.cni.cncf.io/network-status": json.dumps(
+            [{"name": "fake", "default": True, "ips": ["10.88.0.2"]}, {"name": f"{namespace}/a", "interface": "net1", "ips": ["10.61.0.9"]}])}}})
+    said = host.kvrail("verify", f"{namespace}/p", "q", "--timeout=1").stderr
+    assert f"waiting for {namespace}/q on 10.61.0.9; on node elsewhere run:\n\tkvrail verify {namespace}/q --listen\n" in said
+    assert ("kubectl -n kvrail-system exec $(kubectl -n kvrail-system get pod -o name -l app.kubernetes.io/name=kvrail,"
+            "app.kubernetes.io/component=agent --field-selector=spec.nodeName=elsewhere) -- kvrail verify "
+            f"{namespace}/q --listen\n") in said
+    host.delete(namespace, "p")
+
+
 def test_what_is_wrong_with_a_pod_is_in_its_events_and_in_the_status_till_it_is_good(host, system, namespace):
     host.start().wait_ready()
     host.pod(namespace, "p", NETWORKS, DEVICES)
