@@ -6,6 +6,7 @@
 #include "attach/engine.h"
 #include "attach/hwaddr.h"
 #include "attach/readback.h"
+#include "attach/sysctl.h"
 #include "base/clock.h"
 #include "linux/netns.h"
 #include "linux/rtnl.h"
@@ -109,6 +110,9 @@ static int set_link(struct pod *p, size_t i)
 	if (r < 0)
 		return err_wrap(w->e, r, "MAC address");
 	address_sysctls(rw->rec->ifname);
+	r = sysctl_apply(w->a, rw->rail->sysctls, rw->rail->n_sysctls, rw->rec->ifname, w->e);
+	if (r < 0)
+		return err_wrap(w->e, r, "tuning");
 	return rtnl_set_up(p->nl, rw->index, true, w->e);
 }
 

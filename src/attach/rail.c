@@ -6,6 +6,7 @@
 
 #include "attach/hwaddr.h"
 #include "attach/rail.h"
+#include "attach/sysctl.h"
 
 struct runtime_conf {
 	struct object obj;
@@ -35,6 +36,8 @@ struct plugin_conf {
 	yyjson_val *ipam;
 	struct runtime_conf *runtime;
 	struct args *args;
+	struct pair *sysctls;
+	size_t n_sysctls;
 };
 
 #define AT(type, member) .offset = offsetof(struct type, member)
@@ -85,6 +88,7 @@ static const struct field plugin_fields[] = {
 	{ .name = "ipam", .type = FIELD_JSON, AT(plugin_conf, ipam) },
 	{ .name = "runtimeConfig", .type = FIELD_OBJECT, AT(plugin_conf, runtime), .of = &runtime },
 	{ .name = "args", .type = FIELD_OBJECT, AT(plugin_conf, args), .of = &args_table },
+	{ .name = "sysctl", .type = FIELD_MAP, AT(plugin_conf, sysctls), .n_offset = offsetof(struct plugin_conf, n_sysctls) },
 };
 static TABLE(plugin, plugin_conf, "plugin");
 
@@ -223,6 +227,7 @@ static int apply_main(struct arena *a, yyjson_val *v, struct rail *rail, struct 
 		r = set_ip(rail, "args.cni.ips", c.args->cni->ips, c.args->cni->n_ips, e);
 	if (r == 0 && c.runtime)
 		r = set_mac(rail, "runtimeConfig.mac", c.runtime->mac, e);
+	rail->mac_by_runtime = c.runtime && is_set(c.runtime->mac);
 	if (r == 0 && c.args && c.args->cni)
 		r = rail_want_guid(rail, "args.cni.guid", c.args->cni->guid, e);
 	if (r == 0 && c.runtime)
@@ -248,6 +253,25 @@ static int apply_main(struct arena *a, yyjson_val *v, struct rail *rail, struct 
 	return 0;
 }
 
+static int add_sysctls(struct arena *a, const struct plugin_conf *c, struct rail *rail, struct err *e)
+{
+	struct pair *all = arena_alloc(a, (rail->n_sysctls + c->n_sysctls) * sizeof(*all));
+	const char *path;
+
+	for (size_t i = 0; i < c->n_sysctls; i++) {
+		int r = sysctl_path(a, c->sysctls[i].key, rail->ifname ? rail->ifname : "net1", &path, e);
+
+		if (r < 0)
+			return r;
+		all[rail->n_sysctls + i] = c->sysctls[i];
+	}
+	for (size_t i = 0; i < rail->n_sysctls; i++)
+		all[i] = rail->sysctls[i];
+	rail->sysctls = all;
+	rail->n_sysctls += c->n_sysctls;
+	return 0;
+}
+
 /* "rdma" and "tuning" behind the interface's own plugin. */
 static int apply_meta(struct arena *a, yyjson_val *v, const char *type, struct rail *rail, struct err *e)
 {
@@ -260,14 +284,14 @@ static int apply_meta(struct arena *a, yyjson_val *v, const char *type, struct r
 	}
 	if (!type || strcmp(type, "tuning"))
 		return err_set(e, -EINVAL, "type: \"%s\" is not known behind an SR-IOV interface; rdma and tuning are", type ? type : "");
-	if (yyjson_obj_get(v, "sysctl") || yyjson_obj_get(v, "promisc") || yyjson_obj_get(v, "txQLen"))
-		return err_set(e, -EINVAL, "of tuning, mtu and mac can be set, sysctl, promisc and txQLen cannot");
+	if (yyjson_obj_get(v, "promisc") || yyjson_obj_get(v, "allmulti") || yyjson_obj_get(v, "txQLen"))
+		return err_set(e, -EINVAL, "of tuning, mtu, mac and sysctl can be set, promisc, allmulti and txQLen cannot");
 	r = decode_plugin(a, v, &c, e);
 	if (r == 0)
 		r = set_mac(rail, "mac", c.mac, e);
 	if (r == 0 && c.mtu)
 		rail->want.mtu = *c.mtu;
-	return r;
+	return r == 0 ? add_sysctls(a, &c, rail, e) : r;
 }
 
 static int apply_list(struct arena *a, yyjson_val *plugins, struct rail *rail, struct err *e)

@@ -28,6 +28,9 @@ struct rail {
 	struct rail_want want;
 	struct ipam_conf ipam;
 	const char *ip; /* requested, or NULL */
+	const struct pair *sysctls; /* of tuning: checked, and set when the interface is in the pod */
+	size_t n_sysctls;
+	bool mac_by_runtime; /* the MAC is one of runtimeConfig, which counts more than CNI_ARGS */
 };
 
 /*
@@ -38,8 +41,8 @@ int rails_of_request(struct arena *a, const struct attach_host *host, const stru
 		     size_t *ret_n, struct cni_failure *f);
 
 /*
- * A rail from @conf: a plugin's configuration or a list with "plugins", of which one makes the interface and "rdma" and "tuning"
- * add to it. @rail comes with .network and .ifname set. Negative errno.
+ * A rail from @conf: a plugin's configuration or a list with "plugins", of which one makes the interface and "rdma" and "tuning" (mtu, mac,
+ * sysctl) add to it. @rail comes with .network and .ifname set. Negative errno.
  */
 int rail_from_conf(struct arena *a, yyjson_val *conf, struct rail *rail, struct err *e);
 

@@ -7,10 +7,10 @@
 #include "attach/rail.h"
 #include "base/parse.h"
 
-/* What CNI_ARGS ask for, and what the network's NAD knows. */
+/* What CNI_ARGS ask for: its MAC counts more than the configuration's, as in sriov-cni. */
 static int add_args(const struct request *rq, struct rail *rail, struct err *e)
 {
-	if (rq->args_mac && !rail->want.has_mac) {
+	if (rq->args_mac && !rail->mac_by_runtime) {
 		if (hwaddr_parse(rq->args_mac, rail->want.mac, 6) < 0)
 			return err_set(e, -EINVAL, "CNI_ARGS: MAC: \"%s\" is no MAC address", rq->args_mac);
 		rail->want.has_mac = true;

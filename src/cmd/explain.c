@@ -240,6 +240,8 @@ static void rail_steps(struct explain *x, yyjson_mut_val *steps, const struct ne
 	     net->device_id ? net->device_id : net->resource, settings(x->a, &rail->want));
 	step(x, steps, "%s: the VF and its RDMA device move into the pod%s", net->ifname,
 	     rail->want.mtu ? arena_printf(x->a, "; MTU %lld", (long long)rail->want.mtu) : "");
+	for (size_t i = 0; i < rail->n_sysctls; i++)
+		step(x, steps, "%s: sysctl %s = %s", net->ifname, rail->sysctls[i].key, rail->sysctls[i].value);
 	if (rail->ipam.type)
 		step(x, steps, "%s: its address is set; MTU, RDMA device and the GID of the address are read back", net->ifname);
 }

@@ -138,6 +138,38 @@ def test_several_networks_are_one_add_with_one_result(node):
     node.assert_clean()
 
 
+def test_a_tuning_plugin_sets_sysctls_of_the_pods_network(node):
+    def tuned(**sysctl):
+        return {"cniVersion": "1.0.0", "name": "t", "plugins": [{"type": "sriov", "ipam": IPAM}, {"type": "tuning", "sysctl": sysctl}]}
+
+    def value(path):
+        return subprocess.run(["ip", "netns", "exec", node.pod, "cat", f"/proc/sys/net/{path}"], capture_output=True, text=True).stdout.split()
+
+    node.nad("t", tuned(**{"net.core.somaxconn": "500", "net.ipv4.conf.IFNAME.arp_filter": "1", "net/ipv4/ip_local_port_range": "5000 6000"}))
+    conf = {"cniVersion": "1.0.0", "name": "pod", "type": "kvrail", "networks": "t"}
+    node.cni("ADD", conf)
+    assert value("core/somaxconn") == ["500"] and value("ipv4/conf/net1/arp_filter") == ["1"]
+    assert value("ipv4/ip_local_port_range") == ["5000", "6000"] and value("ipv4/conf/all/arp_filter") == ["0"]
+    node.cni("DEL", conf)
+    node.assert_clean()
+    for key, says in [("net.core.nothing", "sysctl net.core.nothing: this kernel has none"), ("kernel.panic", "is none of the network"),
+                      ("net.core.somaxconn", 'sysctl net.core.somaxconn: setting "many"')]:
+        node.nad("t", tuned(**{key: "many"}))
+        r = node.cni("ADD", conf, check=False)
+        assert r.returncode == 1 and says in r.json["msg"], r.stdout
+        node.assert_clean()
+
+
+def test_cni_args_ask_for_a_mac_over_the_configurations(node):
+    conf = {**CONF, "mac": "02:00:5e:00:00:01"}
+    assert node.cni("ADD", conf, args="c1;MAC=02:00:5e:00:00:02").json["interfaces"][0]["mac"] == "02:00:5e:00:00:02"
+    node.cni("DEL", conf)
+    conf["runtimeConfig"] = {"mac": "02:00:5e:00:00:03"}
+    assert node.cni("ADD", conf, args="c1;MAC=02:00:5e:00:00:02").json["interfaces"][0]["mac"] == "02:00:5e:00:00:03"
+    node.cni("DEL", conf)
+    node.assert_clean()
+
+
 def test_one_rail_that_cannot_be_had_leaves_nothing_of_the_others(node):
     node.nad("a", {"cniVersion": "1.0.0", "name": "a", "type": "sriov", "ipam": IPAM})
     node.nad("b", {"cniVersion": "1.0.0", "name": "b", "plugins": [{"type": "sriov", "ipam": IPAM}, {"type": "tuning", "mtu": 65000}]})

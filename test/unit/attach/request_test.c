@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "attach/rail.h"
+#include "attach/sysctl.h"
 #include "attach/result.h"
 
 static struct arena *a;
@@ -178,7 +179,40 @@ static void meta_plugins_add_to_the_interface(void **state)
 	assert_int_equal(rail("{\"plugins\":[{\"type\":\"sriov\"},{\"type\":\"sriov\"}]}", &r, &e), -EINVAL);
 	assert_int_equal(rail("{\"plugins\":[{\"type\":\"sriov\"},{\"type\":\"sbr\"}]}", &r, &e), -EINVAL);
 	assert_non_null(strstr(e.msg, "plugins[1]"));
-	assert_int_equal(rail("{\"plugins\":[{\"type\":\"sriov\"},{\"type\":\"tuning\",\"sysctl\":{}}]}", &r, &e), -EINVAL);
+	assert_int_equal(rail("{\"plugins\":[{\"type\":\"sriov\"},{\"type\":\"tuning\",\"promisc\":true}]}", &r, &e), -EINVAL);
+	assert_int_equal(rail("{\"plugins\":[{\"type\":\"sriov\"},{\"type\":\"tuning\",\"sysctl\":{\"net.core.somaxconn\":\"500\"}},"
+			      "{\"type\":\"tuning\",\"sysctl\":{\"net.ipv4.conf.IFNAME.arp_filter\":\"1\"}}]}", &r, &e), 0);
+	assert_int_equal(r.n_sysctls, 2);
+	assert_string_equal(r.sysctls[0].key, "net.core.somaxconn");
+	assert_string_equal(r.sysctls[1].value, "1");
+	assert_int_equal(rail("{\"plugins\":[{\"type\":\"sriov\"},{\"type\":\"tuning\",\"sysctl\":{\"kernel.panic\":\"1\"}}]}", &r, &e), -EINVAL);
+	assert_non_null(strstr(e.msg, "plugins[1]: sysctl: \"kernel.panic\" is none of the network"));
+	assert_int_equal(rail("{\"plugins\":[{\"type\":\"sriov\"},{\"type\":\"tuning\",\"sysctl\":{\"net.core.somaxconn\":500}}]}", &r, &e), -EINVAL);
+}
+
+static void sysctls_are_named_with_dots_or_slashes(void **state)
+{
+	static const struct {
+		const char *key, *path; /* NULL: refused */
+	} cases[] = {
+		{ "net.core.somaxconn", "net/core/somaxconn" },
+		{ "net/core/somaxconn", "net/core/somaxconn" },
+		{ "net.ipv4.conf.IFNAME.arp_filter", "net/ipv4/conf/v.5/arp_filter" },
+		{ "net/ipv4/conf/IFNAME/arp_filter", "net/ipv4/conf/v.5/arp_filter" },
+		{ "net.ipv4.conf.eth0/100.arp_filter", "net/ipv4/conf/eth0.100/arp_filter" },
+		{ "net/ipv4/conf/eth0.100/arp_filter", "net/ipv4/conf/eth0.100/arp_filter" },
+		{ "net", NULL }, { "", NULL }, { "net.", NULL }, { ".net.core", NULL }, { "net..core", NULL }, { "kernel.panic", NULL },
+		{ "network.x", NULL }, { "net/../kernel/panic", NULL }, { "net/./core", NULL }, { "net.//.kernel", NULL }, { "net/core/some conn", NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const char *path = NULL;
+		struct err e;
+		int r = sysctl_path(a, cases[i].key, "v.5", &path, &e);
+
+		if ((r < 0) != !cases[i].path || (path && strcmp(path, cases[i].path)))
+			fail_msg("%s: %d %s", cases[i].key, r, path ? path : e.msg);
+	}
 }
 
 static void the_runtimes_word_counts_more_than_the_configurations(void **state)
@@ -259,6 +293,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_operators_configuration_sets_what_it_names_and_nothing_else, setup, teardown),
 		cmocka_unit_test_setup_teardown(vlan_settings_go_together_as_in_sriov_cni, setup, teardown),
 		cmocka_unit_test_setup_teardown(meta_plugins_add_to_the_interface, setup, teardown),
+		cmocka_unit_test_setup_teardown(sysctls_are_named_with_dots_or_slashes, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_runtimes_word_counts_more_than_the_configurations, setup, teardown),
 		cmocka_unit_test_setup_teardown(results_have_the_form_of_their_version, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_a_chain_made_before_stays_in_front, setup, teardown),
