@@ -20,8 +20,9 @@ static char *path_of(struct arena *a, const char *dir, const char *pci)
 	return arena_printf(a, "%s/" BEGIN "%s" END, dir, pci);
 }
 
-int early_write(const char *dir, const struct sysroot *root, const char *pci, const char *rdma, struct err *e)
+int early_write(const char *dir, const struct sysroot *root, const char *pci, const char *rdma, bool told, struct err *e)
 {
+	static const struct timespec old[2]; /* 1970 */
 	_cleanup_arena_ struct arena *a = arena_new();
 	struct cdi_device device = { .name = pci };
 	const struct cdi_spec spec = { .devices = &device, .n_devices = 1 };
@@ -36,6 +37,8 @@ int early_write(const char *dir, const struct sysroot *root, const char *pci, co
 	r = file_mkdirs(dir, 0755);
 	if (r == 0)
 		r = file_write_atomic(AT_FDCWD, path, text, strlen(text), 0644);
+	if (r == 0 && told)
+		utimensat(AT_FDCWD, path, old, AT_SYMLINK_NOFOLLOW); /* else it stays a minute longer */
 	return r < 0 ? err_errno(e, r, "%s", path) : 0;
 }
 

@@ -20,8 +20,8 @@
 #include "base/err.h"
 #include "linux/sysroot.h"
 
-/* By rename; @rdma NULL: the VF has no RDMA device. */
-int early_write(const char *dir, const struct sysroot *root, const char *pci, const char *rdma, struct err *e);
+/* By rename; @rdma NULL: the VF has no RDMA device. @told: the kubelet tells that it is given, so early_clean() is to take it as old. */
+int early_write(const char *dir, const struct sysroot *root, const char *pci, const char *rdma, bool told, struct err *e);
 bool early_exists(const char *dir, const char *pci);
 /* Does an attachment's specification name it? A device that two name, a runtime resolves to none. */
 bool early_superseded(const char *dir, const char *pci);

@@ -179,7 +179,7 @@ static void keep_early(struct device_plugin *p, struct arena *a, struct look *al
 			continue;
 		/* an ADD that has begun meanwhile writes the one that counts, and there would be two */
 		if (!device_holder_of(p, a, all[i].pci))
-			early_write(p->cdi_dir, p->o.root, all[i].pci, vf.rdma, NULL);
+			early_write(p->cdi_dir, p->o.root, all[i].pci, vf.rdma, true, NULL);
 		if (device_holder_of(p, a, all[i].pci) || early_superseded(p->cdi_dir, all[i].pci))
 			early_remove(p->cdi_dir, all[i].pci);
 	}

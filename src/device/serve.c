@@ -319,7 +319,7 @@ static int give(struct device_plugin *p, struct resource *res, struct arena *a, 
 	if (r == 0)
 		r = allocate_read(p->o.root, a, p->dev_dir, arena_strdup(a, id), pf, res->vhost_net, ret, e);
 	if (r == 0 && p->cdi_dir)
-		r = early_write(p->cdi_dir, p->o.root, id, ret->rdma, e);
+		r = early_write(p->cdi_dir, p->o.root, id, ret->rdma, false, e);
 	if (r == 0)
 		r = allocate_write_info(p->info_dir, res->prefix, res->name, ret, e);
 	return r;

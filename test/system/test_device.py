@@ -263,6 +263,13 @@ def test_specification_of_a_given_vf_comes_back_after_a_reboot_and_goes_with_its
     n.order(poke=True)
     time.sleep(0.3)
     assert len(early(n)) == 3
+    attached.unlink()
+    n.order(holders=[])  # detached, and the kubelet does not know yet that the pod is gone
+    n.order(poke=True)
+    eventually(lambda: {f"kvrail-allocated-{b}.json", f"kvrail-allocated-{d}.json"} <= set(early(n)))
+    n.kubelet.pods.clear()
+    n.order(poke=True)
+    eventually(lambda: sorted(early(n)) == ["vendor.json"])
 
 
 def test_without_cdi_the_environment_is_a_file_that_is_mounted(node, tmp_path):
