@@ -5,7 +5,8 @@
  * Pods: each network that a pod names takes a device of the network's resource; nothing schedules a pod by its annotation, so the resource is
  * added to a container's requests and limits. To which: one that asks for that resource already, else the one that asks for GPUs, else one
  * that asks for an RDMA resource, else the first. What the containers (and the init containers that go on running) ask for already counts.
- * A pod that names a network which is not there is refused: it would wait in ContainerCreating for ever.
+ * A pod that names a network which is not there is refused: it would wait in ContainerCreating for ever. So is one whose networks, or whose
+ * own nodeSelector, ask for different nodes. Differences from network-resources-injector: docs/differences.md.
  *
  * Policies and networks: the defaults and the refusals of the SR-IOV operator's webhook, with its words.
  */
