@@ -137,3 +137,27 @@ def test_pods_live_on_and_new_ones_come_up_when_a_service_restarts(cluster, kvra
     pods.reach(old, far)
     pods.reach(born, far)
     pods.each_has_its_own(old, far, born)
+
+
+def registrations(node):
+    """How often the kubelet was told of the VFs."""
+    return int(node.sh(f"grep -c 'Got registration request.*{kserve.RESOURCE}\"' /var/log/kubelet.log || true"))
+
+
+def test_a_removed_socket_of_the_device_plugin_comes_back(cluster, kvrail, pods):
+    node = cluster.nodes[0]
+    old, before = pods.create("node1"), registrations(node)
+    node.sh(f"rm /var/lib/kubelet/device-plugins/{kserve.RESOURCE.replace('/', '_')}.sock")
+    cluster.plane.wait_for(lambda: registrations(node) > before, "the VFs are registered again", 60)
+    cluster.plane.wait_for(lambda: kvrail.offered(node).get(kserve.RESOURCE) == 7, "the VFs are offered", 60)
+    pods.each_has_its_own(old, pods.create("node1"))
+
+
+def test_a_nad_deleted_while_its_pod_lives_holds_up_neither_the_pods_end_nor_the_next_one(cluster, kvrail, pods):
+    name = pods.create("node1")
+    path = f"/apis/k8s.cni.cncf.io/v1/namespaces/{kserve.NAMESPACE}/network-attachment-definitions/{kserve.NETWORK}"
+    uid = cluster.plane.get(path)["metadata"]["uid"]
+    cluster.plane.delete(path)
+    pods.delete(name)
+    cluster.plane.wait_for(lambda: (cluster.plane.find(path) or {"metadata": {"uid": uid}})["metadata"]["uid"] != uid, "the controller makes the NAD again", 60)
+    pods.create("node1")
