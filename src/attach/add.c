@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "attach/beside.h"
 #include "attach/engine.h"
 #include "attach/result.h"
 #include "attach/vf.h"
@@ -260,7 +261,8 @@ static bool with_rdma(const struct attachment *at)
 	return false;
 }
 
-static int make_rails(struct add_work *w, struct err *e)
+/* What is done before the pod's side: addresses, the PF's settings, moves. */
+static int bring_rails(struct add_work *w, struct err *e)
 {
 	int r;
 
@@ -268,11 +270,7 @@ static int make_rails(struct add_work *w, struct err *e)
 		return 0;
 	r = allocate(w, e);
 	meta_timing(w, "ipam");
-	if (r == 0)
-		r = host_step(w, e);
-	if (r == 0)
-		r = netns_call(w->netns_fd, with_rdma(w->at), pod_configure, w, e);
-	return r;
+	return r < 0 ? r : host_step(w, e);
 }
 
 /* A pod that would rather not start than use TCP. Soft RoCE counts where the agent was told to make it. */
@@ -296,21 +294,49 @@ static int check_required(struct add_work *w, bool configured, struct err *e)
 	return 0;
 }
 
-/* Everything that the journal already names. */
-static int change_kernel(struct add_work *w, struct cni_failure *f)
+/*
+ * The default network is first in the pod: its plugins are done before a rail gets its addresses and routes. Until then both
+ * go on side by side; the journal names all of it already.
+ */
+static int make_networks(struct add_work *w, struct cni_failure *f)
 {
-	int r = w->meta ? meta_run_delegates(w, true, f) : 0;
+	struct default_work first = { .w = w };
+	struct beside beside = { 0 };
+	uint64_t waits;
+	int r;
 
-	if (r)
-		return r;
-	r = make_rails(w, &f->e);
+	w->since = clock_ns();
+	first.arena = w->beside = arena_new();
+	if (w->meta && w->n)
+		beside_start(&beside, meta_run_default, &first);
+	else if (w->meta)
+		meta_run_default(&first);
+	r = bring_rails(w, &f->e);
+	waits = clock_ns();
+	beside_join(&beside);
+	w->since += clock_ns() - waits; /* not the kernel's time */
+	if (first.result) {
+		*f = first.failure;
+		f->details = arena_strdup(w->a, f->details); /* its own arena goes first */
+		return first.result;
+	}
+	if (r == 0 && w->n)
+		r = netns_call(w->netns_fd, with_rdma(w->at), pod_configure, w, &f->e);
 	if (r == 0)
 		r = check_required(w, true, &f->e);
 	meta_timing(w, "kernel");
-	if (r < 0)
-		return cni_fail_errno(f, r);
+	return r < 0 ? cni_fail_errno(f, r) : 0;
+}
+
+/* Everything that the journal already names. */
+static int change_kernel(struct add_work *w, struct cni_failure *f)
+{
+	int r = make_networks(w, f);
+
+	if (r)
+		return r;
 	if (w->meta) {
-		r = meta_run_delegates(w, false, f);
+		r = meta_run_delegates(w, f);
 		if (r == 0)
 			r = meta_default_routes(w, f);
 		if (r == 0)
@@ -407,6 +433,7 @@ int add_run(struct attach_engine *en, struct arena *a, const struct request *rq,
 		*reply = make_result(&w);
 	else
 		meta_tell_failure(&w, f);
+	arena_free(w.beside);
 	nl_close(w.host_nl);
 	nl_close(w.host_rdma);
 	if (w.netns_fd >= 0)

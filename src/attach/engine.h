@@ -93,6 +93,7 @@ struct add_work {
 	struct net *nets;
 	size_t n_nets;
 	struct cniresult *results; /* of each net that is not ours */
+	struct arena *beside;	   /* what the default network's plugins told is in it; NULL: none yet */
 	struct attach_device *devices; /* all that the pod holds */
 	size_t n_devices;
 	uint64_t since; /* of the stage that is measured */
@@ -101,7 +102,15 @@ struct add_work {
 /* meta-add.c: the parts of a meta plugin's ADD, in their order. */
 int meta_prepare(struct add_work *w, struct rail **ret, size_t *ret_n, struct cni_failure *f); /* pod, networks, devices: the rails among them */
 void meta_fill(struct add_work *w); /* what the journal must know of the rest */
-int meta_run_delegates(struct add_work *w, bool master, struct cni_failure *f); /* the default network's, or all others */
+/* The default network's plugins, beside the work on the rails: they share nothing that changes but the kernel. */
+struct default_work {
+	struct add_work *w;
+	struct arena *arena; /* for the results */
+	struct cni_failure failure;
+	int result; /* 0 or a CNI code */
+};
+void meta_run_default(void *arg); /* a struct default_work */
+int meta_run_delegates(struct add_work *w, struct cni_failure *f); /* all others, when the default network's are done */
 int meta_default_routes(struct add_work *w, struct cni_failure *f);
 int meta_inject(struct add_work *w, struct cni_failure *f); /* CDI or environment files */
 /* meta-tell.c */

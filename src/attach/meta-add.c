@@ -225,7 +225,8 @@ static struct attachment_delegate *record_of(const struct add_work *w, size_t i)
 	return rec;
 }
 
-static int run_delegate(struct add_work *w, size_t i, struct cni_failure *f)
+/* All that it makes is in @a: it may run beside the rails. */
+static int run_delegate(struct add_work *w, struct arena *a, size_t i, struct cni_failure *f)
 {
 	struct attachment_delegate *rec = record_of(w, i);
 	struct cniresult *res = &w->results[i];
@@ -233,31 +234,51 @@ static int run_delegate(struct add_work *w, size_t i, struct cni_failure *f)
 	int r;
 
 	engine_step(w->en, STEP_DELEGATE, (size_t)(rec - w->at->delegates));
-	r = meta_delegate(w->en, w->a, w->at, rec, w->rq->netns, w->rq->caller, &d, &f->e);
+	r = meta_delegate(w->en, a, w->at, rec, w->rq->netns, w->rq->caller, &d, &f->e);
 	if (r < 0)
 		return cni_fail_errno(f, r);
-	r = delegate_add(w->a, &d, res, f);
-	if (r) {
+	r = delegate_add(a, &d, res, f);
+	if (r)
 		err_wrap(&f->e, f->e.code, "%s (network %s)", rec->ifname, rec->network);
-		return r;
-	}
+	return r;
+}
+
+/* For the journal. */
+static void note_addresses(struct add_work *w, size_t i)
+{
+	struct attachment_delegate *rec = record_of(w, i);
+	const struct cniresult *res = &w->results[i];
+
 	for (size_t k = 0; k < res->n_ips; k++)
 		*(const char **)arena_push(w->at->arena, &rec->addresses, &rec->n_addresses, sizeof(char *)) =
 			arena_strdup(w->at->arena, res->ips[k].address);
-	return 0;
 }
 
-int meta_run_delegates(struct add_work *w, bool master, struct cni_failure *f)
+int meta_run_delegates(struct add_work *w, struct cni_failure *f)
 {
 	for (size_t i = 0; i < w->n_nets; i++) {
-		int r = !w->nets[i].ours && w->nets[i].master == master ? run_delegate(w, i, f) : 0;
+		int r = !w->nets[i].ours && !w->nets[i].master ? run_delegate(w, w->a, i, f) : 0;
 
 		if (r)
 			return r;
+		if (!w->nets[i].ours)
+			note_addresses(w, i);
 	}
-	if (master)
-		meta_timing(w, "default");
 	return 0;
+}
+
+void meta_run_default(void *arg)
+{
+	struct default_work *d = arg;
+	struct add_work *w = d->w;
+	const struct attach_cluster *c = cluster_of(w);
+	uint64_t since = clock_ns();
+
+	for (size_t i = 0; d->result == 0 && i < w->n_nets; i++)
+		if (!w->nets[i].ours && w->nets[i].master)
+			d->result = run_delegate(w, d->arena, i, &d->failure);
+	if (c->timing)
+		c->timing(c->arg, "ADD", "default", (double)(clock_ns() - since) / 1e9);
 }
 
 /* In the pod's namespace: the routes of one network. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "attach/address.h"
+#include "attach/beside.h"
 #include "attach/engine.h"
 #include "attach/hwaddr.h"
 #include "attach/vf.h"
@@ -31,7 +32,6 @@ struct undo {
 	struct strbuf failures;
 	bool only_late; /* of the failures, all are VFs not returned yet */
 	struct err e;	/* of the last call */
-	uint64_t since; /* of the stage that is measured */
 };
 
 static void failed(struct undo *u, const struct attachment_rail *rec, const char *what)
@@ -276,20 +276,49 @@ static void close_all(struct undo *u)
 	arena_free(u->a);
 }
 
+/* How long a stage took, where somebody counts. */
+static void timing(const struct undo *u, const char *stage, uint64_t since)
+{
+	const struct attach_cluster *c = u->en->host.cluster;
+
+	if (c && c->timing)
+		c->timing(c->arg, "DEL", stage, (double)(clock_ns() - since) / 1e9);
+}
+
 /* The delegates of the default network, or the others, in reverse. */
-static void undo_delegates(struct undo *u, bool master)
+static void undo_delegates(const struct undo *u, bool master, struct strbuf *failures)
 {
 	const struct attachment *at = u->at;
-	size_t before = u->failures.len;
 
 	for (size_t i = at->n_delegates; i-- > 0;) {
 		if (at->delegates[i].master != master)
 			continue;
 		engine_step(u->en, STEP_UNDO_DELEGATE, i);
-		meta_undo_delegate(u->en, at, i, u->netns_fd >= 0 ? at->netns : NULL, u->caller, &u->failures);
+		meta_undo_delegate(u->en, at, i, u->netns_fd >= 0 ? at->netns : NULL, u->caller, failures);
 	}
-	if (u->failures.len != before)
-		u->only_late = false;
+}
+
+/* The default network's, beside the rails: of @u it only reads what stays as it is. */
+struct undo_default {
+	const struct undo *u;
+	struct strbuf failures;
+};
+
+static void undo_default(void *arg)
+{
+	struct undo_default *d = arg;
+	uint64_t since = clock_ns();
+
+	undo_delegates(d->u, true, &d->failures);
+	timing(d->u, "default", since);
+}
+
+static void add_failures(struct undo *u, const struct strbuf *more)
+{
+	if (!more->len)
+		return;
+	strbuf_addf(&u->failures, "%s%s", u->failures.len ? "; " : "", more->s);
+	u->only_late = false;
 }
 
 static void undo_files(struct undo *u)
@@ -321,35 +350,41 @@ static void release(struct undo *u)
 		failed(u, &at->rails[0], "addresses");
 }
 
-/* How long a stage took, where somebody counts. */
-static void timing(struct undo *u, const char *stage)
-{
-	const struct attach_cluster *c = u->en->host.cluster;
-	uint64_t now = clock_ns();
-
-	if (c && c->timing)
-		c->timing(c->arg, "DEL", stage, (double)(now - u->since) / 1e9);
-	u->since = now;
-}
-
-static void undo_all(struct undo *u)
+static void undo_rails(struct undo *u)
 {
 	const struct attachment *at = u->at;
+	uint64_t since = clock_ns();
 
-	u->since = clock_ns();
-	undo_files(u);
-	undo_delegates(u, false);
 	if (at->n_rails && u->netns_fd >= 0 && netns_call(u->netns_fd, false, undo_pod, u, &u->e) < 0) {
 		strbuf_addf(&u->failures, "the pod's namespace %s: %s", at->netns, u->e.msg);
 		u->only_late = false;
 	}
 	for (size_t i = at->n_rails; i-- > 0;)
 		undo_host(u, i);
-	timing(u, "kernel");
+	timing(u, "kernel", since);
+	since = clock_ns();
 	release(u);
-	timing(u, "ipam");
-	undo_delegates(u, true);
-	timing(u, "default");
+	timing(u, "ipam", since);
+}
+
+static void undo_all(struct undo *u)
+{
+	struct undo_default last = { .u = u, .failures = STRBUF_INIT };
+	struct strbuf others = STRBUF_INIT;
+	struct beside beside = { 0 };
+
+	undo_files(u);
+	undo_delegates(u, false, &others);
+	add_failures(u, &others);
+	if (u->at->n_rails)
+		beside_start(&beside, undo_default, &last);
+	else
+		undo_default(&last);
+	undo_rails(u);
+	beside_join(&beside);
+	add_failures(u, &last.failures);
+	strbuf_free(&last.failures);
+	strbuf_free(&others);
 }
 
 int attachment_undo(struct attach_engine *en, const struct attachment *at, void *caller, struct err *e)

@@ -111,6 +111,36 @@ def test_a_pod_gets_the_default_network_and_its_rails(node):
     node.assert_clean()
 
 
+BESIDE = """#!/bin/sh
+rail() { nsenter --net=$CNI_NETNS ip -o $1 show net1 2>/dev/null; }
+if [ $CNI_COMMAND = ADD ]; then
+	for i in $(seq 100); do rail link >/dev/null && break; sleep 0.1; done
+	rail link >/dev/null && echo "ADD: the rail is there" >>LOG
+	sleep 0.5
+	rail addr | grep -q "inet " && echo "ADD: the rail has its address first" >>LOG
+	echo '{"cniVersion":"1.0.0","interfaces":[{"name":"eth0","sandbox":"x"}],"ips":[{"address":"10.88.0.9/16","interface":0}]}'
+else
+	for i in $(seq 100); do rail link >/dev/null || break; sleep 0.1; done
+	rail link >/dev/null || echo "DEL: the rail is gone" >>LOG
+fi
+"""
+
+
+def test_the_default_networks_plugin_works_while_rails_are_moved_but_is_done_before_they_have_addresses(node):
+    node.plugin("beside", BESIDE.replace("LOG", str(node.state / "log")))
+    node.default["plugins"] = [{"type": "beside"}]
+    node.put_default()
+    node.cni("ADD")
+    assert addresses(links(node.pod)["net1"])
+    node.cni("DEL")
+    node.assert_clean()
+    assert (node.state / "log").read_text().splitlines() == ["ADD: the rail is there", "DEL: the rail is gone"]
+    node.plugin("beside", "#!/bin/sh\n[ $CNI_COMMAND = ADD ] || exit 0\necho '{\"cniVersion\":\"1.0.0\",\"code\":103,\"msg\":\"no\",\"details\":\"away\"}'; exit 1\n")
+    r = node.cni("ADD", check=False).json
+    assert r["code"] == 103 and 'plugin "beside": no; away' in r["msg"]
+    node.assert_clean()
+
+
 def test_a_new_sandbox_takes_over_what_one_that_was_never_deleted_holds(tmp_path):
     """A runtime that is killed while it makes a sandbox forgets it: no DEL comes, and the kubelet makes the pod another one."""
     node = Cluster(tmp_path, pods=2)
