@@ -5,6 +5,7 @@
 #include "api/network.h"
 #include "api/policy.h"
 #include "controller/admit-private.h"
+#include "policy/merge.h"
 
 static bool is(const char *s, const char *word)
 {
@@ -55,12 +56,42 @@ static int check_namespace(struct admission *ad, const struct api_kind *kind, co
 	return 0;
 }
 
+/* The first error, with warnings before it passed on. */
+static int say(struct admission *ad, const struct complaints *c, size_t from, struct err *e)
+{
+	for (size_t i = from; i < c->n; i++) {
+		if (c->v[i].warning)
+			admit_warn(ad, "%s: %s", c->v[i].path, c->v[i].text);
+		else
+			return err_set(e, -EINVAL, "%s%s%s", c->v[i].path, *c->v[i].path ? ": " : "", c->v[i].text);
+	}
+	return 0;
+}
+
+/* A policy of the namespace where they count, against what there is. */
+static int check_cluster(struct admission *ad, const struct api_kind *kind, const void *object, struct complaints *c, struct err *e)
+{
+	const struct api_policy *p = object;
+	struct admit_cluster cluster;
+	size_t before = c->n;
+	int r;
+
+	if (!is(kind->kind, "SriovNetworkNodePolicy") || !is(ad->ns, ad->o->namespace) || !ad->o->cluster || !p->object.meta->name)
+		return 0;
+	r = ad->o->cluster(ad->o->arg, ad->a, &cluster, e);
+	if (r < 0)
+		return err_wrap(e, -EAGAIN, "whether policy %s goes with the others cannot be found out", p->object.meta->name);
+	validate_among(p, cluster.policies, cluster.n_policies, cluster.nodes, cluster.n_nodes, cluster.states, cluster.n_states, c);
+	return say(ad, c, before, e);
+}
+
 int admit_validate(struct admission *ad, struct err *e)
 {
 	const struct api_kind *kind;
 	struct complaints c;
 	void *object;
 	bool good;
+	int r;
 
 	if (!is(ad->operation, "CREATE") && !is(ad->operation, "UPDATE"))
 		return 0;
@@ -69,11 +100,8 @@ int admit_validate(struct admission *ad, struct err *e)
 	good = decode(ad, &kind, &object, &c);
 	if (!good && !complaints_errors(&c))
 		return 0; /* a kind that we do not know */
-	for (size_t i = 0; i < c.n; i++) {
-		if (c.v[i].warning)
-			admit_warn(ad, "%s: %s", c.v[i].path, c.v[i].text);
-		else
-			return err_set(e, -EINVAL, "%s%s%s", c.v[i].path, *c.v[i].path ? ": " : "", c.v[i].text);
-	}
-	return check_namespace(ad, kind, object, e);
+	r = say(ad, &c, 0, e);
+	if (r == 0)
+		r = check_namespace(ad, kind, object, e);
+	return r < 0 ? r : check_cluster(ad, kind, object, &c, e);
 }

@@ -4,6 +4,7 @@
 #define KVRAIL_CONTROLLER_ADMIT_PRIVATE_H
 
 #include "controller/admit.h"
+#include "store/kube.h"
 
 struct admission {
 	struct arena *a;
@@ -24,5 +25,8 @@ void admit_warn(struct admission *ad, const char *fmt, ...) __attribute__((forma
 int admit_pod(struct admission *ad, struct err *e);
 int admit_defaults(struct admission *ad, struct err *e);
 int admit_validate(struct admission *ad, struct err *e);
+
+/* admit-cluster.c: the nodes, node states and policies of @namespace, listed. */
+int admit_cluster_list(struct kube *k, const char *namespace, struct arena *a, struct admit_cluster *ret, struct err *e);
 
 #endif

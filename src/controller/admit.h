@@ -8,12 +8,15 @@
  * A pod that names a network which is not there is refused: it would wait in ContainerCreating for ever. So is one whose networks, or whose
  * own nodeSelector, ask for different nodes. Differences from network-resources-injector: docs/differences.md.
  *
- * Policies and networks: the defaults and the refusals of the SR-IOV operator's webhook, with its words.
+ * Policies and networks: the defaults and the refusals of the SR-IOV operator's webhook, with its words; a policy also against the nodes and
+ * policies that there are.
  */
 #ifndef KVRAIL_CONTROLLER_ADMIT_H
 #define KVRAIL_CONTROLLER_ADMIT_H
 
-#include "codec/doc.h"
+#include "api/network.h"
+#include "api/nodestate.h"
+#include "api/policy.h"
 
 #define ADMIT_BODY_MAX (4u << 20) /* an object of etcd's limit, old and new, and the envelope */
 
@@ -24,11 +27,21 @@ struct admit_nad {
 	const char *node_selector; /* annotation k8s.v1.cni.cncf.io/nodeSelector, "key=value", or NULL */
 };
 
+/* What a policy is held to. */
+struct admit_cluster {
+	const struct api_policy **policies; /* of the namespace where they count */
+	const struct api_node **nodes;
+	const struct api_nodestate **states;
+	size_t n_policies, n_nodes, n_states;
+};
+
 struct admit_options {
 	const char *namespace; /* where policies count */
 	const char *home;      /* our own: its pods are let through untouched, as those of kube-system */
 	/* -ENOENT: there is none, *names may be what there is in that namespace; other errors: it could not be found out. */
 	int (*nad)(void *arg, struct arena *a, const char *ns, const char *name, struct admit_nad *ret, const char **names, struct err *e);
+	/* The cluster as it is now; NULL: policies are looked at one by one. */
+	int (*cluster)(void *arg, struct arena *a, struct admit_cluster *ret, struct err *e);
 	void *arg;
 };
 

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "controller/admit-private.h"
 #include "controller/ca.h"
 #include "controller/state.h"
 #include "controller/webhook.h"
@@ -95,6 +96,13 @@ static int find_nad(void *arg, struct arena *a, const char *ns, const char *name
 	return r;
 }
 
+static int find_cluster(void *arg, struct arena *a, struct admit_cluster *ret, struct err *e)
+{
+	struct webhook *w = arg;
+
+	return admit_cluster_list(w->kube, w->options->namespace, a, ret, e);
+}
+
 /* -- the server -- */
 
 static int path_of(const char *path, enum admit_path *ret)
@@ -116,7 +124,8 @@ static int path_of(const char *path, enum admit_path *ret)
 static void serve(void *arg, struct httpd_request *rq, struct httpd_reply *reply)
 {
 	struct webhook *w = arg;
-	struct admit_options o = { .namespace = w->options->namespace, .home = w->options->home, .nad = find_nad, .arg = w };
+	struct admit_options o = { .namespace = w->options->namespace, .home = w->options->home, .nad = find_nad, .cluster = find_cluster,
+				   .arg = w };
 	uint64_t began = clock_ns();
 	enum admit_verdict verdict;
 	enum admit_path path;

@@ -53,4 +53,12 @@ void validate_on_nodes(const struct api_policy **policies, size_t n, const struc
 		       size_t n_nodes, const struct api_nodestate **states, size_t n_states,
 		       struct complaints *c);
 
+/*
+ * One policy that comes or changes, as the operator's webhook looks at it: against its nodes, their ports, and each of @others on the nodes of
+ * both. What that webhook lets through is a warning here: a policy that selects nothing yet is refused by it and not by us (the nodes may come
+ * later); a policy for a whole port beside one for a part of it, which it does not look at, leaves VFs to the stronger one.
+ */
+void validate_among(const struct api_policy *p, const struct api_policy **others, size_t n, const struct api_node **nodes,
+		    size_t n_nodes, const struct api_nodestate **states, size_t n_states, struct complaints *c);
+
 #endif

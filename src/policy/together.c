@@ -63,14 +63,22 @@ static const char *own_name(const struct api_nodestate *state, const char *name)
 	return name;
 }
 
-/* Name and VFs of one pfNames entry; a name alone means all of the policy's VFs. False when it cannot be read. */
+/* Where and how strictly two policies are compared. */
+struct rules {
+	const struct api_nodestate *state; /* NULL: no node is known */
+	bool maybe;			   /* nobody knows whether there is a node of both: warnings only */
+	bool part_of_whole;		   /* a part of a port beside the whole of it: a warning, as the webhook lets it through */
+};
+
+/* Name and VFs of one pfNames entry; a name alone means all of the policy's VFs (*whole). False when it cannot be read. */
 static bool vfs_of(struct complaints *c, const struct api_policy *p, const struct api_nodestate *state, const char *text,
-		   const char **name, int64_t *from, int64_t *to)
+		   const char **name, int64_t *from, int64_t *to, bool *whole)
 {
 	if (api_pf_name(c->arena, text, name, from, to, NULL) < 0)
 		return false;
 	*name = own_name(state, *name);
-	if (*from < 0) {
+	*whole = *from < 0;
+	if (*whole) {
 		*from = 0;
 		*to = p->spec->num_vfs > 0 ? p->spec->num_vfs - 1 : 0;
 	}
@@ -78,7 +86,7 @@ static bool vfs_of(struct complaints *c, const struct api_policy *p, const struc
 }
 
 static void check_ports(const struct api_policy *new, const struct api_policy *old,
-			const struct api_nodestate *state, bool maybe, struct complaints *c)
+			const struct rules *rules, struct complaints *c)
 {
 	const struct api_nic_selector *ns = new->spec->nic_selector, *os = old->spec->nic_selector;
 
@@ -86,20 +94,21 @@ static void check_ports(const struct api_policy *new, const struct api_policy *o
 		for (size_t k = 0; k < os->n_pf_names; k++) {
 			const char *n_name, *o_name;
 			int64_t n_from, n_to, o_from, o_to;
+			bool n_whole, o_whole;
 			const char *path =
 				at(c, new,
 				   arena_printf(c->arena, "spec.nicSelector.pfNames[%zu]", i));
 
-			if (!vfs_of(c, new, state, ns->pf_names[i], &n_name, &n_from, &n_to) ||
-			    !vfs_of(c, old, state, os->pf_names[k], &o_name, &o_from, &o_to) ||
+			if (!vfs_of(c, new, rules->state, ns->pf_names[i], &n_name, &n_from, &n_to, &n_whole) ||
+			    !vfs_of(c, old, rules->state, os->pf_names[k], &o_name, &o_from, &o_to, &o_whole) ||
 			    strcmp(n_name, o_name))
 				continue;
 			if (new->spec->externally_managed != old->spec->externally_managed)
-				complain(c, maybe, at(c, new, "spec.externallyManaged"),
+				complain(c, rules->maybe, at(c, new, "spec.externallyManaged"),
 					 "externallyManage is inconsistent with existing policy %s",
 					 name_of(old));
 			else if (n_from <= o_to && o_from <= n_to)
-				complain(c, maybe, path,
+				complain(c, rules->maybe || (rules->part_of_whole && n_whole != o_whole), path,
 					 "VF index range in %s is overlapped with existing policy %s",
 					 ns->pf_names[i], name_of(old));
 		}
@@ -107,7 +116,7 @@ static void check_ports(const struct api_policy *new, const struct api_policy *o
 	for (size_t i = 0; i < ns->n_root_devices; i++)
 		for (size_t k = 0; k < os->n_root_devices; k++)
 			if (!strcmp(ns->root_devices[i], os->root_devices[k]))
-				complain(c, maybe,
+				complain(c, rules->maybe,
 					 at(c, new,
 					    arena_printf(c->arena,
 							 "spec.nicSelector.rootDevices[%zu]", i)),
@@ -135,11 +144,11 @@ static bool is_ignored(const struct api_policy *p)
 }
 
 static void check_pair(const struct api_policy *new, const struct api_policy *old,
-		       const struct api_nodestate *state, bool maybe, struct complaints *c)
+		       const struct rules *rules, struct complaints *c)
 {
 	if (new->spec->nic_selector && old->spec->nic_selector)
-		check_ports(new, old, state, maybe, c);
-	check_topology(new, old, maybe, c);
+		check_ports(new, old, rules, c);
+	check_topology(new, old, rules->maybe, c);
 }
 
 void validate_together(const struct api_policy **policies, size_t n, struct complaints *c)
@@ -148,10 +157,10 @@ void validate_together(const struct api_policy **policies, size_t n, struct comp
 		for (size_t k = 0; k < i; k++) {
 			const struct api_policy *new = policies[i], *old = policies[k];
 			/* a node that both are for is certain only when one asks for no label that the other does not */
-			bool maybe = !implied(new->spec, old->spec) && !implied(old->spec, new->spec);
+			const struct rules rules = { .maybe = !implied(new->spec, old->spec) && !implied(old->spec, new->spec) };
 
 			if (!is_ignored(new) && !is_ignored(old) && !apart(new->spec, old->spec))
-				check_pair(new, old, NULL, maybe, c);
+				check_pair(new, old, &rules, c);
 		}
 	}
 }
@@ -222,8 +231,9 @@ static bool is_for(const struct api_policy *p, const struct api_node *node)
 	return true;
 }
 
+/* @later: nodes and ports may come yet, and that there are none is a warning. */
 static void check_on_nodes(const struct api_policy *p, const struct api_node **nodes, size_t n_nodes,
-			   const struct api_nodestate **states, size_t n_states, struct complaints *c)
+			   const struct api_nodestate **states, size_t n_states, bool later, struct complaints *c)
 {
 	size_t matched = 0, ports = 0;
 
@@ -244,22 +254,26 @@ static void check_on_nodes(const struct api_policy *p, const struct api_node **n
 		}
 	}
 	if (matched == 0)
-		complain(c, false, at(c, p, "spec.nodeSelector"),
+		complain(c, later, at(c, p, "spec.nodeSelector"),
 			 "no matched node is selected by the nodeSelector in CR %s", name_of(p));
 	else if (n_states && ports == 0) /* without any state nobody can tell */
-		complain(c, false, at(c, p, "spec.nicSelector"),
+		complain(c, later, at(c, p, "spec.nicSelector"),
 			 "no supported NIC is selected by the nicSelector in CR %s", name_of(p));
 }
 
 /* Once for each pair, on the first node of both where there is something to say. */
 static void check_pair_on_nodes(const struct api_policy *new, const struct api_policy *old, const struct api_node **nodes,
-				size_t n_nodes, const struct api_nodestate **states, size_t n_states, struct complaints *c)
+				size_t n_nodes, const struct api_nodestate **states, size_t n_states, bool part_of_whole,
+				struct complaints *c)
 {
 	size_t before = c->n;
 
-	for (size_t i = 0; i < n_nodes && c->n == before; i++)
+	for (size_t i = 0; i < n_nodes && c->n == before; i++) {
+		const struct rules rules = { .state = state_of(nodes[i], states, n_states), .part_of_whole = part_of_whole };
+
 		if (is_for(new, nodes[i]) && is_for(old, nodes[i]))
-			check_pair(new, old, state_of(nodes[i], states, n_states), false, c);
+			check_pair(new, old, &rules, c);
+	}
 }
 
 void validate_on_nodes(const struct api_policy **policies, size_t n, const struct api_node **nodes,
@@ -269,9 +283,20 @@ void validate_on_nodes(const struct api_policy **policies, size_t n, const struc
 	for (size_t i = 0; i < n; i++) {
 		if (is_ignored(policies[i]))
 			continue;
-		check_on_nodes(policies[i], nodes, n_nodes, states, n_states, c);
+		check_on_nodes(policies[i], nodes, n_nodes, states, n_states, false, c);
 		for (size_t k = 0; k < i; k++)
 			if (!is_ignored(policies[k]))
-				check_pair_on_nodes(policies[i], policies[k], nodes, n_nodes, states, n_states, c);
+				check_pair_on_nodes(policies[i], policies[k], nodes, n_nodes, states, n_states, false, c);
 	}
+}
+
+void validate_among(const struct api_policy *p, const struct api_policy **others, size_t n, const struct api_node **nodes,
+		    size_t n_nodes, const struct api_nodestate **states, size_t n_states, struct complaints *c)
+{
+	if (is_ignored(p))
+		return;
+	check_on_nodes(p, nodes, n_nodes, states, n_states, true, c);
+	for (size_t i = 0; i < n; i++)
+		if (!is_ignored(others[i]) && strcmp(name_of(others[i]), name_of(p)))
+			check_pair_on_nodes(p, others[i], nodes, n_nodes, states, n_states, true, c);
 }

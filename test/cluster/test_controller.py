@@ -488,6 +488,26 @@ def test_policies_and_networks_are_admitted_as_by_the_operator(plane, admission)
         plane.post("/apis/sriovnetwork.openshift.io/v1/namespaces/llm/sriovnetworks", network("x", "llm", networkNamespace="llm2"))
 
 
+def test_a_policy_is_held_to_the_others_on_its_nodes(plane, admission):
+    node(plane, "n1", {"rack": "a"})
+    path = f"{SRIOV}/sriovnetworknodepolicies"
+    def new(name, vfs, rack="a"):
+        return policy(name, resourceName=name, numVfs=8, nodeSelector={"rack": rack}, nicSelector={"pfNames": [f"p0#{vfs}"]})
+    plane.post(path, new("first", "0-3"))
+    with pytest.raises(control.ApiError, match="VF index range in p0#3-7 is overlapped with existing policy first") as e:
+        plane.post(path, new("second", "3-7"))
+    assert e.value.status == 422
+    plane.post(path, new("second", "4-7"))
+    plane.post(path, new("elsewhere", "0-7", rack="b"))
+    # one that changes meets itself no more than one that comes
+    changed = plane.get(f"{path}/second")
+    changed["spec"]["nicSelector"]["pfNames"] = ["p0#2-7"]
+    with pytest.raises(control.ApiError, match="VF index range in p0#2-7 is overlapped with existing policy first"):
+        plane.put(f"{path}/second", changed)
+    changed["spec"]["nicSelector"]["pfNames"] = ["p0#5-7"]
+    plane.put(f"{path}/second", changed)
+
+
 def test_a_dead_webhook_stops_only_pods_with_networks(plane, admission):
     admission.kill()
     create_pod(plane, "llm", "a", None)

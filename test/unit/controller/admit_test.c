@@ -30,7 +30,44 @@ static int nad(void *arg, struct arena *a, const char *ns, const char *name, str
 	return 0;
 }
 
-static const struct admit_options options = { .namespace = "kvrail-system", .home = "home", .nad = nad };
+/* Two nodes with port p2, one of them with a policy; what else there is, tests say. */
+static const char *const objects[] = {
+	"{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"n1\",\"labels\":{\"role\":\"gpu\"}}}",
+	"{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"n2\",\"labels\":{\"role\":\"cpu\"}}}",
+#define STATE(node) \
+	"{\"apiVersion\":\"sriovnetwork.openshift.io/v1\",\"kind\":\"SriovNetworkNodeState\",\"metadata\":{\"name\":\"" node "\"},\"spec\":{},\"status\":{" \
+	"\"interfaces\":[{\"pciAddress\":\"0000:5c:00.0\",\"name\":\"p2\",\"altNames\":[\"enp92s0f0\"],\"vendor\":\"15b3\",\"deviceID\":\"101d\"," \
+	"\"totalvfs\":16}]}}"
+	STATE("n1"), STATE("n2"),
+	"{\"apiVersion\":\"sriovnetwork.openshift.io/v1\",\"kind\":\"SriovNetworkNodePolicy\",\"metadata\":{\"name\":\"old\"},\"spec\":{"
+	"\"resourceName\":\"o\",\"numVfs\":8,\"nodeSelector\":{\"role\":\"gpu\"},\"nicSelector\":{\"pfNames\":[\"p2#0-3\"]}}}",
+};
+static bool cluster_is_away;
+
+static int cluster(void *arg, struct arena *a, struct admit_cluster *ret, struct err *e)
+{
+	if (cluster_is_away)
+		return err_set(e, -EHOSTUNREACH, "the API server does not answer");
+	*ret = (struct admit_cluster){ 0 };
+	for (size_t i = 0; i < ARRAY_SIZE(objects); i++) {
+		struct complaints c = { .arena = a };
+		const struct api_kind *kind;
+		yyjson_val *v;
+		void *o;
+
+		assert_int_equal(doc_parse_json(a, "object", objects[i], strlen(objects[i]), DOC_SIZE_MAX, &v, NULL), 0);
+		assert_int_equal(api_decode_value(a, v, &kind, &o, &c), 0);
+		if (!strcmp(kind->kind, "Node"))
+			*(void **)arena_push(a, &ret->nodes, &ret->n_nodes, sizeof(void *)) = o;
+		else if (!strcmp(kind->kind, "SriovNetworkNodeState"))
+			*(void **)arena_push(a, &ret->states, &ret->n_states, sizeof(void *)) = o;
+		else
+			*(void **)arena_push(a, &ret->policies, &ret->n_policies, sizeof(void *)) = o;
+	}
+	return 0;
+}
+
+static const struct admit_options options = { .namespace = "kvrail-system", .home = "home", .nad = nad, .cluster = cluster };
 
 struct test {
 	struct arena *a;
@@ -257,6 +294,66 @@ static void objects_are_refused_in_the_operators_words(void **state)
 	arena_free(t.a);
 }
 
+/* What is said of policy @name for nodes of @role with @nic and @more: the refusal, the first warning, or "". */
+static const char *said(struct test *t, const char *name, const char *role, const char *nic, const char *more)
+{
+	const char *warning;
+
+	ask(t, ADMIT_VALIDATE, "kvrail-system", "CREATE",
+	    arena_printf(t->a, "{\"apiVersion\":\"sriovnetwork.openshift.io/v1\",\"kind\":\"SriovNetworkNodePolicy\",\"metadata\":{\"name\":\"%s\"},"
+			       "\"spec\":{\"resourceName\":\"r\",\"nodeSelector\":{\"role\":\"%s\"},\"nicSelector\":{%s}%s}}", name, role, nic, more));
+	if (t->verdict == ADMIT_DENIED || t->verdict == ADMIT_FAILED)
+		return message(t);
+	warning = yyjson_get_str(yyjson_arr_get_first(yyjson_obj_get(t->response, "warnings")));
+	return warning ? warning : "";
+}
+
+static void policy_is_held_to_those_that_are_there(void **state)
+{
+	const char *const eight = ",\"numVfs\":8";
+	struct test t = { .a = arena_new() };
+
+	assert_string_equal(said(&t, "new", "gpu", "\"pfNames\":[\"p2#3-7\"]", eight),
+			    "new: spec.nicSelector.pfNames[0]: VF index range in p2#3-7 is overlapped with existing policy old");
+	assert_int_equal(t.verdict, ADMIT_DENIED);
+	/* the same port by its other name */
+	assert_non_null(strstr(said(&t, "new", "gpu", "\"pfNames\":[\"enp92s0f0#3-7\"]", eight), "is overlapped with existing policy old"));
+	assert_string_equal(said(&t, "new", "gpu", "\"pfNames\":[\"p2#4-7\"]", eight), "");
+	assert_string_equal(said(&t, "new", "cpu", "\"pfNames\":[\"p2#3-7\"]", eight), "");
+	assert_string_equal(said(&t, "old", "gpu", "\"pfNames\":[\"p2#3-7\"]", eight), ""); /* itself, changed */
+	assert_non_null(strstr(said(&t, "new", "gpu", "\"pfNames\":[\"p2#4-7\"]", ",\"numVfs\":8,\"externallyManaged\":true"),
+			       "numVfs(8) in CR new is higher than the virtual functions allocated for the PF externally value(0)"));
+	assert_non_null(strstr(said(&t, "new", "gpu", "\"vendor\":\"15b3\"", ",\"numVfs\":129"),
+			       "numVfs(129) in CR new exceed the maximum allowed value(128) interface(p2)"));
+	arena_free(t.a);
+}
+
+static void policy_that_the_operator_lets_through_or_that_comes_before_its_nodes_is_a_warning(void **state)
+{
+	const char *const eight = ",\"numVfs\":8";
+	struct test t = { .a = arena_new() };
+
+	assert_non_null(strstr(said(&t, "new", "gpu", "\"pfNames\":[\"p2\"]", eight), "VF index range in p2 is overlapped with existing policy old"));
+	assert_int_equal(t.verdict, ADMIT_UNCHANGED);
+	assert_non_null(strstr(said(&t, "new", "none", "\"pfNames\":[\"p2\"]", eight), "no matched node is selected by the nodeSelector in CR new"));
+	assert_int_equal(t.verdict, ADMIT_UNCHANGED);
+	assert_non_null(strstr(said(&t, "new", "cpu", "\"pfNames\":[\"p9\"]", eight), "no supported NIC is selected by the nicSelector in CR new"));
+	assert_int_equal(t.verdict, ADMIT_UNCHANGED);
+	arena_free(t.a);
+}
+
+static void policy_waits_while_the_others_cannot_be_listed(void **state)
+{
+	struct test t = { .a = arena_new() };
+
+	cluster_is_away = true;
+	assert_string_equal(said(&t, "new", "gpu", "\"pfNames\":[\"p2#4-7\"]", ",\"numVfs\":8"),
+			    "whether policy new goes with the others cannot be found out: the API server does not answer");
+	assert_int_equal(t.verdict, ADMIT_FAILED);
+	cluster_is_away = false;
+	arena_free(t.a);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -269,6 +366,9 @@ int main(void)
 		cmocka_unit_test(what_is_no_review_is_refused),
 		cmocka_unit_test(policy_gets_the_operators_defaults),
 		cmocka_unit_test(objects_are_refused_in_the_operators_words),
+		cmocka_unit_test(policy_is_held_to_those_that_are_there),
+		cmocka_unit_test(policy_that_the_operator_lets_through_or_that_comes_before_its_nodes_is_a_warning),
+		cmocka_unit_test(policy_waits_while_the_others_cannot_be_listed),
 	};
 
 	return cmocka_run_group_tests_name("admit", tests, NULL, NULL);
