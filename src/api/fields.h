@@ -27,6 +27,8 @@ extern const struct table api_ovs_bridge_table, api_ovs_interface_table;
 
 void api_policy_admit(struct arena *a, void *object);
 void api_policy_validate(const void *object, struct complaints *c);
+/* Warns of a port that the SR-IOV operator's list has not; NULL and "" are any. */
+void api_nic_check(const char *vendor, const char *device, struct complaints *c);
 void api_network_validate(const void *object, struct complaints *c);
 void api_ovs_network_validate(const void *object, struct complaints *c);
 void api_nad_validate(const void *object, struct complaints *c);

@@ -108,16 +108,20 @@ static bool is_given(const char *s)
 	return s && *s;
 }
 
-static void check_hex(const char *path, const char *s, struct complaints *c)
+/* False: it is told already that this selects nothing. */
+static bool check_hex(const char *path, const char *s, struct complaints *c)
 {
 	if (!is_given(s))
-		return;
+		return true;
 	if (strlen(s) != 4 || strspn(s, "0123456789abcdefABCDEF") != 4)
 		complain(c, true, path,
 			 "\"%.40s\" selects nothing: PCI ids are four hex digits, such as \"15b3\"",
 			 s);
 	else if (strspn(s, "0123456789abcdef") != 4)
 		complain(c, true, path, "\"%s\" selects nothing: PCI ids are compared in lower case", s);
+	else
+		return true;
+	return false;
 }
 
 static void check_pf_names(const struct api_policy_spec *s, struct complaints *c)
@@ -155,8 +159,8 @@ static void check_selector(const struct api_policy *p, struct complaints *c)
 		complain(c, false, "spec.nicSelector",
 			 "at least one of these parameters (vendor, deviceID, pfNames, rootDevices or netFilter) has to be defined in nicSelector in CR %s",
 			 p->object.meta->name ? p->object.meta->name : "");
-	check_hex("spec.nicSelector.vendor", nic->vendor, c);
-	check_hex("spec.nicSelector.deviceID", nic->device_id, c);
+	if (check_hex("spec.nicSelector.vendor", nic->vendor, c) & check_hex("spec.nicSelector.deviceID", nic->device_id, c))
+		api_nic_check(nic->vendor, nic->device_id, c);
 	for (size_t i = 0; i < nic->n_root_devices; i++)
 		if (strchr(nic->root_devices[i], '#'))
 			complain(c, false,

@@ -153,6 +153,14 @@ static void policy_rules_speak_the_webhooks_words(void **state)
 	warned(POLICY("  resourceName: r\n  nicSelector: {vendor: 15B3, deviceID: '0x101d'}\n"),
 	       "~8 spec.nicSelector.vendor: \"15B3\" selects nothing: PCI ids are compared in lower case\n"
 	       "~8 spec.nicSelector.deviceID: \"0x101d\" selects nothing: PCI ids are four hex digits, such as \"15b3\"");
+	warned(POLICY("  resourceName: r\n  nicSelector: {vendor: 15b4, deviceID: 101d}\n"),
+	       "~8 spec.nicSelector.vendor: vendor 15b4 is not supported by the SR-IOV operator: is it right?");
+	warned(POLICY("  resourceName: r\n  nicSelector: {vendor: '8086', deviceID: 101d}\n"),
+	       "~8 spec.nicSelector.deviceID: vendor/device 8086/101d is not supported by the SR-IOV operator: is it right?");
+	warned(POLICY("  resourceName: r\n  nicSelector: {deviceID: '9999'}\n"),
+	       "~8 spec.nicSelector.deviceID: device 9999 is not supported by the SR-IOV operator: is it right?");
+	good(POLICY("  resourceName: r\n  nicSelector: {deviceID: 101d}\n"));
+	good(POLICY("  resourceName: r\n  nicSelector: {vendor: '8086', deviceID: 10c9}\n"));
 }
 
 static void a_policy_named_default_is_not_judged(void **state)
