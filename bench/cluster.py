@@ -74,6 +74,16 @@ class Calls:
         return after[(verb, "sum")] - before.get((verb, "sum"), 0), int(n)
 
 
+    def settle(self, quiet=6, timeout=60):
+        """Until no call came for @quiet seconds: a late DEL belongs to the pod before, and would disturb the next."""
+        end, since, last = time.monotonic() + timeout, time.monotonic(), self.read()
+        while time.monotonic() < end and time.monotonic() - since < quiet:
+            time.sleep(1)
+            now = self.read()
+            if now != last:
+                since, last = time.monotonic(), now
+
+
 def attach_and_detach(cluster, label):
     """Median seconds of (ADD, DEL) with rails minus without."""
     calls = Calls(cluster.nodes[0])
@@ -83,7 +93,7 @@ def attach_and_detach(cluster, label):
             name = f"{label}-{rails}-{turn}"
             add, adds = calls.measure("set_up_pod", lambda: (cluster.plane.post(f"/api/v1/namespaces/{NAMESPACE}/pods", pod(name, rails)),
                                                                    cluster.wait_pod(NAMESPACE, name, 240)))
-            away, dels = calls.measure("tear_down_pod", lambda: (cluster.delete_pod(NAMESPACE, name), time.sleep(3)))
+            away, dels = calls.measure("tear_down_pod", lambda: (cluster.delete_pod(NAMESPACE, name), calls.settle()))
             say(f"{label}: {rails} rails: ADD {add:.2f} s ({adds} calls), DEL {away:.2f} s ({dels} calls)")
             times.setdefault(rails, []).append((add, away))
     with_, without = ([sorted(t[i] for t in times[r])[TURNS // 2] for i in (0, 1)] for r in (RAILS, 0))

@@ -13,13 +13,14 @@
 
 #define MAC_TRIES 20 /* sriov-cni's: a VF may answer EBUSY while its driver probes */
 #define MAC_PAUSE_MS 100
-#define CARRIER_WAIT_MS 200
+#define CARRIER_WAIT_MS 200 /* for all rails together: their drivers look at the same time */
 #define LOWER_UP (1u << 16) /* IFF_LOWER_UP of linux/if.h: carrier now, where IFF_RUNNING waits for a work queue */
 
 struct pod {
 	struct add_work *w;
 	struct nl *nl, *rdma; /* rdma NULL: no RDMA here */
 	struct sysroot *root; /* the pod's /sys; NULL when no rail needs it */
+	unsigned waited_ms;   /* for carrier, all rails together */
 };
 
 struct rxe_move {
@@ -154,12 +155,12 @@ static void tell_neighbours(struct pod *p, int fd, size_t i)
 	engine_step(w->en, STEP_ANNOUNCE, i);
 	if (!rw->given.n_ips || !rw->rec->mac || hwaddr_parse(rw->rec->mac, mac, 6) < 0)
 		return;
-	for (unsigned waited = 0;; waited++) {
+	for (;; p->waited_ms++) {
 		if (rtnl_link_by_index(p->nl, w->a, rw->index, &link, &e) < 0)
 			return;
 		if (link.flags & LOWER_UP)
 			break;
-		if (waited >= CARRIER_WAIT_MS) {
+		if (p->waited_ms >= CARRIER_WAIT_MS) {
 			attachment_warn(w->at, "%s: no carrier", rw->rec->ifname);
 			return;
 		}

@@ -30,21 +30,13 @@ static bool same_network(const struct rtnl_addr *x, const struct rtnl_addr *y)
 /* Has another interface an address in the same network? */
 static int is_shared(struct nl *nl, struct arena *a, unsigned index, const struct rtnl_addr *addr, struct err *e)
 {
-	struct rtnl_link *links;
+	struct rtnl_addr *there;
 	size_t n;
-	int r = rtnl_links(nl, a, &links, &n, e);
+	int r = rtnl_addrs(nl, a, 0, &there, &n, e);
 
-	for (size_t i = 0; r == 0 && i < n; i++) {
-		struct rtnl_addr *there;
-		size_t n_there;
-
-		if (links[i].index == index)
-			continue;
-		r = rtnl_addrs(nl, a, links[i].index, &there, &n_there, e);
-		for (size_t k = 0; r == 0 && k < n_there; k++)
-			if (same_network(&there[k], addr))
-				return 1;
-	}
+	for (size_t i = 0; r == 0 && i < n; i++)
+		if (there[i].index != index && same_network(&there[i], addr))
+			return 1;
 	return r;
 }
 

@@ -51,6 +51,8 @@ static int find_in_pod(struct nl *nl, struct arena *a, const struct attachment_r
 		r = rtnl_link(nl, a, rec->ifname, ret, e);
 		return r == -ENODEV && rec->found->netdev ? rtnl_link(nl, a, rec->found->netdev, ret, e) : r;
 	}
+	if (rtnl_link(nl, a, rec->ifname, ret, NULL) == 0 && ret->parent_dev && !strcmp(ret->parent_dev, rec->vf))
+		return 0;
 	r = rtnl_links(nl, a, &links, &n, e);
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		if (links[i].parent_dev && !strcmp(links[i].parent_dev, rec->vf)) {

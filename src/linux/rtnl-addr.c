@@ -132,6 +132,7 @@ static int add_addr(const struct nlmsghdr *h, void *arg)
 	if (!addr || nl_len(addr) != addr_size(ifa->ifa_family))
 		return -EBADMSG;
 	slot = arena_push(out->arena, &out->addrs, &out->n, sizeof(*slot));
+	slot->index = ifa->ifa_index;
 	slot->family = ifa->ifa_family;
 	slot->prefix_len = ifa->ifa_prefixlen;
 	slot->scope = ifa->ifa_scope;

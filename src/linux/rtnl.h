@@ -55,11 +55,13 @@ struct rtnl_addr {
 	unsigned char addr[16];	   /* network order; 4 bytes for AF_INET */
 	uint8_t prefix_len, scope;
 	uint32_t flags;		   /* IFA_F_* */
+	unsigned index;		   /* of its link; filled in by rtnl_addrs() */
 };
 
 /* Adding what is there is success. IPv6 addresses are added without duplicate address detection (IFA_F_NODAD). */
 int rtnl_add_addr(struct nl *nl, unsigned index, const struct rtnl_addr *addr, struct err *e);
 int rtnl_del_addr(struct nl *nl, unsigned index, const struct rtnl_addr *addr, struct err *e);
+/* Of one link, or with @index 0 of all. */
 int rtnl_addrs(struct nl *nl, struct arena *a, unsigned index, struct rtnl_addr **ret, size_t *ret_n, struct err *e);
 
 struct rtnl_route {
