@@ -3,6 +3,7 @@
 import concurrent.futures
 import itertools
 import signal
+import time
 
 import pytest
 
@@ -14,12 +15,13 @@ from kvrail import ATTACHMENTS
 number = itertools.count(1)
 
 
-def rail_pod(name, node=None, rails=1):
+def rail_pod(name, node=None, rails=1, on=None):
+    """@node: where the scheduler is to put it; @on: where it is, without asking the scheduler."""
     resources = {kserve.RESOURCE: str(rails)}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {
         "name": name, "namespace": kserve.NAMESPACE, "labels": {"of": name}, "annotations": {
             "k8s.v1.cni.cncf.io/networks": ",".join([kserve.NETWORK] * rails)}}, "spec": {
-        **({"nodeSelector": {"kubernetes.io/hostname": node}} if node else {}), "terminationGracePeriodSeconds": 1, "containers": [{
+        **({"nodeSelector": {"kubernetes.io/hostname": node}} if node else {}), **({"nodeName": on} if on else {}), "terminationGracePeriodSeconds": 1, "containers": [{
             "name": "main", "image": "busybox", "imagePullPolicy": "IfNotPresent", "command": ["sleep", "100000"],
             "resources": {"requests": resources, "limits": resources}}]}}
 
@@ -57,6 +59,9 @@ class Pods:
     def wait(self, *names, timeout=180):
         with concurrent.futures.ThreadPoolExecutor() as pool:
             list(pool.map(lambda n: self.cluster.wait_pod(kserve.NAMESPACE, n, timeout), names))
+
+    def is_ready(self, name):
+        return nodes.condition(self.cluster.pod(kserve.NAMESPACE, name), "Ready")
 
     def wait_replicas(self, replicaset, replicas=1, timeout=240):
         """Names of the pods that are Ready, and what became of those that failed: [(name, reason, message)]."""
@@ -139,6 +144,21 @@ def test_pods_live_on_and_new_ones_come_up_when_a_service_restarts(cluster, kvra
     pods.each_has_its_own(old, far, born)
 
 
+def test_two_pods_race_for_the_last_vf_and_one_waits_until_it_is_free(cluster, kvrail, pods):
+    plane = cluster.plane
+    pods.create("node1", rails=6)
+    two = [pods.create("node1", wait=False) for _ in range(2)]
+    first = plane.wait_for(lambda: next((n for n in two if pods.is_ready(n)), None), "one of the two is Ready", 180)
+    second = next(n for n in two if n != first)
+    plane.wait_for(lambda: any("Insufficient " + kserve.RESOURCE in e for e in cluster.events(kserve.NAMESPACE, second)), "the scheduler says what is missing", 60)
+    forced = pods.create(wait=False, on="node1")  # past the scheduler
+    plane.wait_for(lambda: cluster.pod(kserve.NAMESPACE, forced)["status"].get("phase") == "Failed", "the kubelet refuses a pod", 60)
+    assert kserve.RESOURCE in cluster.pod(kserve.NAMESPACE, forced)["status"]["message"]
+    assert not cluster.pod(kserve.NAMESPACE, second)["spec"].get("nodeName")
+    pods.delete(first)
+    pods.wait(second)
+
+
 def registrations(node):
     """How often the kubelet was told of the VFs."""
     return int(node.sh(f"grep -c 'Got registration request.*{kserve.RESOURCE}\"' /var/log/kubelet.log || true"))
@@ -161,3 +181,30 @@ def test_a_nad_deleted_while_its_pod_lives_holds_up_neither_the_pods_end_nor_the
     pods.delete(name)
     cluster.plane.wait_for(lambda: (cluster.plane.find(path) or {"metadata": {"uid": uid}})["metadata"]["uid"] != uid, "the controller makes the NAD again", 60)
     pods.create("node1")
+
+
+def sriov_network(name):
+    return {"apiVersion": "sriovnetwork.openshift.io/v1", "kind": "SriovNetwork", "metadata": {"name": name, "namespace": kserve.OPERATOR_NAMESPACE}, "spec": {
+        "networkNamespace": kserve.NAMESPACE, "resourceName": kserve.RESOURCE.partition("/")[2], "ipam": '{"type": "whereabouts", "range": "10.0.133.0/24"}'}}
+
+
+def test_controllers_killed_while_pods_and_networks_are_made_do_all_of_it_in_the_end(cluster, kvrail, pods):
+    """Both replicas: whoever leads, and whoever answers admission."""
+    plane = cluster.plane
+    nads = f"/apis/k8s.cni.cncf.io/v1/namespaces/{kserve.NAMESPACE}/network-attachment-definitions"
+    networks = f"/apis/sriovnetwork.openshift.io/v1/namespaces/{kserve.OPERATOR_NAMESPACE}/sriovnetworks"
+    born, made = pods.replicate(replicas=3), []
+    for pause in 0, 0.3:
+        plane.wait_for(lambda: plane.post(networks, sriov_network(f"made-{len(made)}")), "the network is admitted", 120)
+        made.append(f"made-{len(made)}")
+        time.sleep(pause)
+        for n in cluster.nodes:
+            n.run("pkill -9 -f '^/usr/local/bin/kvrail controller'")
+    for name in made:
+        plane.wait_for(lambda: plane.find(f"{nads}/{name}"), f"the NAD {name} is there", 120)
+    names, failed = pods.wait_replicas(born, 3)
+    assert not failed
+    pods.each_has_its_own(*names)
+    for name in made:
+        plane.wait_for(lambda: plane.find(f"{networks}/{name}") is None or plane.delete(f"{networks}/{name}") and False, f"{name} is gone", 120)
+        plane.wait_for(lambda: plane.find(f"{nads}/{name}") is None, f"the NAD {name} is gone", 120)
