@@ -9,6 +9,7 @@
 #include "agent/provision.h"
 #include "base/log.h"
 #include "base/strbuf.h"
+#include "policy/resources.h"
 
 #define DESIRED_STATE "sriovnetwork.openshift.io/desired-state"
 
@@ -120,6 +121,7 @@ static int want(struct provision *p, struct err *e)
 	struct round *rd = (struct round *)p;
 
 	p->spec = rd->state->spec ? rd->state->spec : &nothing;
+	p->resources = pairs_get(rd->state->object.meta->annotations, rd->state->object.meta->n_annotations, RESOURCES_ANNOTATION);
 	return 0;
 }
 
@@ -226,7 +228,7 @@ static int provision(struct round *rd, struct err *e)
 	if (!rd->waiting || can_be_done(p->plan)) {
 		r = provision_run(p, false, e);
 	} else {
-		pools_build(p->ag, p->spec, p->inventory);
+		pools_build(p->ag, p->spec, p->resources, p->inventory);
 		r = report(p, e);
 	}
 	return r == 0 || rd->waiting ? (rd->waiting ? err_set(e, -EBUSY, "%s", rd->waiting) : 0) : r;
@@ -249,7 +251,7 @@ void nodestate_reconcile(struct cluster *cl)
 	if (rd.state)
 		cl->failed_spec = r < 0 ? hash_of_spec(&rd) : 0;
 	if (r < 0 && r != -EAGAIN && !pools_known(cl->ag))
-		pools_build(cl->ag, NULL, rd.provision.inventory); /* pods without rails start all the same */
+		pools_build(cl->ag, NULL, NULL, rd.provision.inventory); /* pods without rails start all the same */
 	if (r != -EAGAIN) {
 		tell(cl, rd.state, r < 0 ? e.msg : NULL);
 		free(cl->ag->problem);

@@ -7,6 +7,7 @@
 #include "agent/plugin.h"
 #include "base/log.h"
 #include "device/device.h"
+#include "policy/resources.h"
 
 /* An attachment's VF is one that the kubelet gave, and it gives what the pod's spec asks for; a pod that the API server does not know was attached by hand. */
 static void holders(void *arg, struct arena *a, struct device_holder **ret, size_t *ret_n)
@@ -122,6 +123,21 @@ static void add_devices(struct build *b, const struct pools *p)
 	}
 }
 
+/* Of resources that are there: what the annotation says of others waits for them. */
+static void add_settings(struct build *b, const char *text)
+{
+	struct resource_settings *all;
+	size_t n;
+
+	resources_read(b->arena, text, &all, &n);
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; k < b->n; k++)
+			if (!strcmp(b->resources[k].name, all[i].name)) {
+				b->resources[k].exclude_topology = all[i].exclude_topology;
+				b->resources[k].vhost_net = all[i].need_vhost_net;
+			}
+}
+
 /* "rdma/roce_gdr" */
 static void add_shared(struct build *b, const struct agent_options *o)
 {
@@ -136,7 +152,7 @@ static void add_shared(struct build *b, const struct agent_options *o)
 	r->shares = o->shares;
 }
 
-void plugin_update(struct agent *ag, const struct api_nodestate_spec *spec, const struct pools *p)
+void plugin_update(struct agent *ag, const struct api_nodestate_spec *spec, const char *resources, const struct pools *p)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
 	struct build b = { .arena = a };
@@ -146,6 +162,7 @@ void plugin_update(struct agent *ag, const struct api_nodestate_spec *spec, cons
 		return;
 	add_spec(&b, ag->options, spec);
 	add_devices(&b, p);
+	add_settings(&b, resources);
 	add_shared(&b, ag->options);
 	if (device_plugin_update(ag->cluster->plugin, b.resources, b.n, &e) < 0)
 		log_warn("device plugin: %s", e.msg);

@@ -6,7 +6,7 @@
 #include "agent/state.h"
 
 int plugin_start(struct agent *ag, struct err *e);
-/* The node's resources from now on: @spec names them, @p has their devices. */
-void plugin_update(struct agent *ag, const struct api_nodestate_spec *spec, const struct pools *p);
+/* The node's resources from now on: @spec names them, @resources (or NULL) says more of some, @p has their devices. */
+void plugin_update(struct agent *ag, const struct api_nodestate_spec *spec, const char *resources, const struct pools *p);
 
 #endif

@@ -49,7 +49,7 @@ static int by_resource(const void *x, const void *y)
 	return r ? r : (int)a->index - (int)b->index;
 }
 
-void pools_build(struct agent *ag, const struct api_nodestate_spec *spec, const struct inventory *inv)
+void pools_build(struct agent *ag, const struct api_nodestate_spec *spec, const char *resources, const struct inventory *inv)
 {
 	struct arena *a = arena_new();
 	struct pools *p = arena_alloc(a, sizeof(*p)), *old;
@@ -70,7 +70,7 @@ void pools_build(struct agent *ag, const struct api_nodestate_spec *spec, const 
 	pthread_mutex_unlock(&ag->pools_lock);
 	pools_free(old);
 	if (ag->cluster)
-		plugin_update(ag, spec, p); /* only this thread, which holds apply_lock, replaces the pools */
+		plugin_update(ag, spec, resources, p); /* only this thread, which holds apply_lock, replaces the pools */
 }
 
 struct pools *pools_free(struct pools *p)

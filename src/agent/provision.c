@@ -87,7 +87,7 @@ int provision_run(struct provision *p, bool force, struct err *e)
 	if (r == 0 && !p->plan->nothing_to_do && p->plan->n_pfs && p->plan->pfs[0].n_steps)
 		r = err_set(&first, -EIO, "%s (%s) is not as asked after all steps: %s still to do", p->plan->pfs[0].netdev,
 			    p->plan->pfs[0].pci, plan_step_text(p->arena, &p->plan->pfs[0].steps[0]));
-	pools_build(p->ag, p->spec, p->inventory);
+	pools_build(p->ag, p->spec, p->resources, p->inventory);
 	if (report(p, r < 0 ? "Failed" : "Succeeded", r < 0 ? first.msg : NULL, e) < 0)
 		return e->code;
 	return r < 0 ? err_set(e, r, "%s", first.msg) : 0;

@@ -20,6 +20,7 @@ struct provision {
 	struct inventory *inventory;
 	struct api_nodestate_status *status;
 	const struct api_nodestate_spec *spec;
+	const char *resources; /* set by .want: policy/resources.h, or NULL */
 	struct plan *plan;
 	struct plan_pod *pods;
 	size_t n_pods;

@@ -57,7 +57,8 @@ struct agent {
 };
 
 /* pools.c */
-void pools_build(struct agent *ag, const struct api_nodestate_spec *spec, const struct inventory *inv);
+/* @resources: the node state's annotation (policy/resources.h), or NULL. */
+void pools_build(struct agent *ag, const struct api_nodestate_spec *spec, const char *resources, const struct inventory *inv);
 struct pools *pools_free(struct pools *p);
 /* Were the pools built since start? */
 bool pools_known(struct agent *ag);

@@ -5,6 +5,7 @@
 #include "base/strbuf.h"
 #include "controller/passes.h"
 #include "policy/pool.h"
+#include "policy/resources.h"
 
 #define KEEP_UNTIL "sriovnetwork.openshift.io/keep-state-until"
 #define NAMES_MAX 5
@@ -35,17 +36,29 @@ static bool ours(const struct world *w, const struct world_node *node)
 	return true;
 }
 
-/* The spec as an object that can be applied; as text that can be compared when @meta is left out. */
-static const char *spec_json(struct arena *a, const struct world *w, const char *node, struct api_nodestate_spec *spec, bool whole)
+/* The spec, with what the node state's annotation says of @resources (or NULL), as an object that can be applied; without @whole as text to compare. */
+static const char *spec_json(struct arena *a, const struct world *w, const char *node, struct api_nodestate_spec *spec,
+			     const char *resources, bool whole)
 {
 	const struct api_kind *kind = api_kind_named("SriovNetworkNodeState");
-	struct api_meta meta = { .name = whole ? node : NULL, .namespace = whole ? w->namespace : NULL };
+	struct pair annotation = { RESOURCES_ANNOTATION, resources };
+	struct api_meta meta = {
+		.name = whole ? node : NULL,
+		.namespace = whole ? w->namespace : NULL,
+		.annotations = resources ? &annotation : NULL,
+		.n_annotations = resources ? 1 : 0,
+	};
 	struct api_nodestate state = {
 		.object = { .api_version = "sriovnetwork.openshift.io/v1", .kind = kind->kind, .meta = &meta },
 		.spec = spec,
 	};
 
 	return doc_mut_to_json(a, api_encode(kind, doc_new(a), &state), false);
+}
+
+static const char *resources_of(const struct api_nodestate *state)
+{
+	return pairs_get(state->object.meta->annotations, state->object.meta->n_annotations, RESOURCES_ANNOTATION);
 }
 
 const char *pass_state_spec(struct arena *a, yyjson_val *obj)
@@ -57,7 +70,7 @@ const char *pass_state_spec(struct arena *a, yyjson_val *obj)
 
 	if (api_decode_value(a, obj, &kind, (void **)&state, &c) < 0 || !state->spec)
 		return NULL;
-	return spec_json(a, &w, NULL, state->spec, false);
+	return spec_json(a, &w, NULL, state->spec, resources_of(state), false);
 }
 
 static const struct api_interface_status *port_of(const struct api_nodestate *state, const char *pci)
@@ -136,19 +149,20 @@ static void write_state(struct arena *a, const struct world *w, struct memos *m,
 			struct writes *out)
 {
 	const struct api_kind *kind = api_kind_named("SriovNetworkNodeState");
-	const char *wanted = spec_json(a, w, o->node->name, o->merged.spec, false), *stored = NULL, *key;
+	const char *resources = resources_text(a, w->policies, w->n_policies, o->merged.spec);
+	const char *wanted = spec_json(a, w, o->node->name, o->merged.spec, resources, false), *stored = NULL, *key;
 	struct write *x;
 
 	key = arena_printf(a, "%s/%s", kind->kind, o->node->name);
 	if (o->state && o->state->spec)
-		stored = spec_json(a, w, o->node->name, o->state->spec, false);
+		stored = spec_json(a, w, o->node->name, o->state->spec, resources_of(o->state), false);
 	*written = write_needed(m, key, wanted, stored);
 	if (!*written) {
 		memo_settle(m, key);
 		return;
 	}
 	x = write_add(out, WRITE_APPLY, kind, w->namespace, o->node->name);
-	x->json = spec_json(a, w, o->node->name, o->merged.spec, true);
+	x->json = spec_json(a, w, o->node->name, o->merged.spec, resources, true);
 	x->contested = key;
 	x->wanted = wanted;
 	x->mine = true; /* nobody else makes node states */

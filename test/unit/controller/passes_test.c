@@ -61,13 +61,15 @@ static void add_policy(struct test *t, const char *name, const char *spec)
 			       "\"namespace\":\"" NS "\",\"generation\":3},\"spec\":%s}", name, spec));
 }
 
+static const char *state_meta = ""; /* more of the metadata of node states */
+
 /* @spec may be NULL; two ports, p0 and p1, with @vfs VFs each. */
 static void add_state(struct test *t, const char *node, const char *spec, const char *sync, int vfs)
 {
 	add(t, WORLD_STATES,
 	    arena_printf(t->a, "{\"apiVersion\":\"sriovnetwork.openshift.io/v1\",\"kind\":\"SriovNetworkNodeState\",\"metadata\":{\"name\":\"%s\","
 			       "\"namespace\":\"" NS "\",\"uid\":\"s\",\"resourceVersion\":\"5\",\"generation\":2%s},%s%s%s"
-			       "\"status\":{\"interfaces\":[%s],\"syncStatus\":\"%s\"}}", node, "", spec ? "\"spec\":" : "", spec ? spec : "",
+			       "\"status\":{\"interfaces\":[%s],\"syncStatus\":\"%s\"}}", node, state_meta, spec ? "\"spec\":" : "", spec ? spec : "",
 			 spec ? "," : "",
 			 arena_printf(t->a, "{\"name\":\"p0\",\"pciAddress\":\"0000:01:00.0\",\"vendor\":\"15b3\",\"deviceID\":\"101d\",\"numVfs\":%d,\"totalvfs\":8,"
 					    "\"Vfs\":[{\"pciAddress\":\"0000:01:00.1\",\"vfID\":0}]},{\"name\":\"p1\",\"pciAddress\":\"0000:02:00.0\","
@@ -196,6 +198,45 @@ static void policies_become_the_spec_and_steady_state_writes_nothing(void **stat
 	t.w.now += 1000;
 	run(&t);
 	assert_int_equal(t.out.n, 0);
+}
+
+static void what_the_device_plugin_must_know_is_an_annotation_of_the_node_state(void **state)
+{
+	static const char *const said = "{\"p0rdma\":{\"excludeTopology\":true,\"needVhostNet\":true}}";
+	_cleanup_test_ struct test t;
+	const char *spec;
+	yyjson_val *v;
+
+	setup(&t);
+	add_node(&t, "n1", "{\"rdma\":\"yes\"}");
+	add_policy(&t, "rails", "{\"resourceName\":\"p0rdma\",\"numVfs\":4,\"excludeTopology\":true,\"needVhostNet\":true,"
+				"\"nodeSelector\":{\"rdma\":\"yes\"},\"nicSelector\":{\"pfNames\":[\"p0\"]}}");
+	add_state(&t, "n1", NULL, "Succeeded", 0);
+	run(&t);
+	v = json_of(&t, written(&t, "SriovNetworkNodeState", "n1", NULL));
+	assert_string_equal(doc_str(yyjson_obj_get(yyjson_obj_get(v, "metadata"), "annotations"), "kvrail.io/resources"), said);
+	spec = doc_to_json(t.a, yyjson_obj_get(v, "spec"), false);
+
+	/* the spec is there and the annotation is not */
+	t.w.n_states = 0;
+	add_state(&t, "n1", spec, "Succeeded", 4);
+	run(&t);
+	assert_non_null(written(&t, "SriovNetworkNodeState", "n1", NULL));
+
+	/* both are: nothing to write */
+	state_meta = ",\"annotations\":{\"kvrail.io/resources\":\"{\\\"p0rdma\\\":{\\\"excludeTopology\\\":true,\\\"needVhostNet\\\":true}}\"}";
+	t.w.n_states = 0;
+	add_state(&t, "n1", spec, "Succeeded", 4);
+	run(&t);
+	assert_null(written(&t, "SriovNetworkNodeState", "n1", NULL));
+
+	/* the policy says nothing of it any more: what is applied without the annotation takes it away */
+	t.w.n_policies = 0;
+	add_policy(&t, "rails", "{\"resourceName\":\"p0rdma\",\"numVfs\":4,\"nodeSelector\":{\"rdma\":\"yes\"},\"nicSelector\":{\"pfNames\":[\"p0\"]}}");
+	run(&t);
+	v = json_of(&t, written(&t, "SriovNetworkNodeState", "n1", NULL));
+	assert_null(yyjson_obj_get(yyjson_obj_get(v, "metadata"), "annotations"));
+	state_meta = "";
 }
 
 static void failure_of_an_agent_is_told_in_its_words(void **state)
@@ -478,6 +519,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_new_node_gets_a_state_and_waits_for_its_agent),
 		cmocka_unit_test(policies_become_the_spec_and_steady_state_writes_nothing),
+		cmocka_unit_test(what_the_device_plugin_must_know_is_an_annotation_of_the_node_state),
 		cmocka_unit_test(failure_of_an_agent_is_told_in_its_words),
 		cmocka_unit_test(policy_that_matches_nothing_says_what_excludes_what),
 		cmocka_unit_test(policy_that_cannot_be_read_is_invalid_and_harms_no_other),

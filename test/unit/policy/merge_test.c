@@ -7,6 +7,7 @@
 
 #include "base/strbuf.h"
 #include "policy/merge.h"
+#include "policy/resources.h"
 #include "policy/pool.h"
 
 #include "decode.h"
@@ -334,6 +335,42 @@ static void ports_that_no_node_reports_are_selected_by_nothing(void **state)
 	assert_string_equal(c.v[0].text, "no supported NIC is selected by the nicSelector in CR a");
 }
 
+static void settings_of_resources_survive_their_text(void **state)
+{
+	struct api_vf_group groups[] = { { .resource_name = "b", .policy_name = "p1" }, { .resource_name = "a", .policy_name = "p2" },
+					 { .resource_name = "c", .policy_name = "p3" }, { .resource_name = "b", .policy_name = "p4" } };
+	struct api_interface port = { .vf_groups = groups, .n_vf_groups = ARRAY_SIZE(groups) };
+	const struct api_nodestate_spec spec = { .interfaces = &port, .n_interfaces = 1 };
+	struct decoded d[MAX];
+	const struct api_policy *list[MAX];
+	struct resource_settings *all;
+	const char *text;
+	size_t n;
+
+	n = decode(arena, arena_printf(arena, "%s%s%s%s%s", policy("p1", COMMON "resourceName: b, numVfs: 1, needVhostNet: true, nicSelector: {vendor: 15b3}"),
+				       policy("p2", COMMON "resourceName: a, numVfs: 1, excludeTopology: true, nicSelector: {vendor: 15b3}"),
+				       policy("p3", COMMON "resourceName: c, numVfs: 1, nicSelector: {vendor: 15b3}"),
+				       policy("p4", COMMON "resourceName: b, numVfs: 1, excludeTopology: true, nicSelector: {vendor: 15b3}"),
+				       policy("p5", COMMON "resourceName: d, numVfs: 1, needVhostNet: true, nicSelector: {vendor: 15b3}")), d, MAX);
+	for (size_t i = 0; i < n; i++)
+		list[i] = d[i].object;
+	text = resources_text(arena, list, n, &spec);
+	/* in order of names; without those that want nothing, or have no VF here */
+	assert_string_equal(text, "{\"a\":{\"excludeTopology\":true},\"b\":{\"excludeTopology\":true,\"needVhostNet\":true}}");
+	resources_read(arena, text, &all, &n);
+	assert_int_equal(n, 2);
+	assert_string_equal(all[1].name, "b");
+	assert_true(all[0].exclude_topology && !all[0].need_vhost_net && all[1].exclude_topology && all[1].need_vhost_net);
+	assert_null(resources_text(arena, list, 0, &spec));
+	for (const char *const *bad = (const char *const[]){ "", "{", "[]", "7", "{\"a\":7}", NULL }; *bad; bad++) {
+		resources_read(arena, *bad, &all, &n);
+		for (size_t i = 0; i < n; i++)
+			assert_false(all[i].exclude_topology || all[i].need_vhost_net);
+	}
+	resources_read(arena, NULL, &all, &n);
+	assert_int_equal(n, 0);
+}
+
 static const struct api_pool_config *pool(const char *name, const char *spec)
 {
 	struct decoded d[1];
@@ -408,6 +445,7 @@ int main(void)
 		T(rules_about_nodes_have_the_webhooks_words),
 		T(policies_meet_on_the_nodes_that_both_select),
 		T(ports_that_no_node_reports_are_selected_by_nothing),
+		T(settings_of_resources_survive_their_text),
 		T(a_node_is_of_one_pool),
 		T(a_pool_whose_selector_is_broken_counts_for_no_node),
 	};
