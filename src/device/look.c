@@ -17,6 +17,7 @@ struct look {
 	size_t at; /* in the resource's list, when it was copied */
 	bool rdma;
 	bool attached, given; /* an attachment of ours holds it; the kubelet gave it to a pod */
+	bool served;	      /* see struct device */
 	struct health_facts facts;
 	const char *problem;
 };
@@ -36,7 +37,8 @@ static void copy(struct device_plugin *p, struct arena *a, struct look **ret, si
 			struct look *l = arena_push(a, ret, ret_n, sizeof(*l));
 
 			*l = (struct look){ .resource = res, .pci = arena_strdup(a, vf->pci), .pf_pci = arena_strdup(a, vf->pf_pci),
-					    .pf_netdev = arena_strdup(a, vf->pf_netdev), .at = i, .rdma = res->rdma };
+					    .pf_netdev = arena_strdup(a, vf->pf_netdev), .at = i, .rdma = res->rdma,
+					    .served = res->list.v[i].served };
 		}
 }
 
@@ -124,6 +126,7 @@ static void judge(struct device_plugin *p, struct arena *a, struct look *all, si
 		health_read(p->o.root, a, all[i].pci, all[i].pf_pci, all[i].pf_netdev, same, &all[i].facts);
 		all[i].given = is_given(p, all[i].resource->full, all[i].pci);
 		all[i].facts.held |= all[i].given;
+		all[i].served = all[i].attached || (all[i].served && all[i].given);
 		all[i].problem = health_problem(a, &all[i].facts, all[i].rdma);
 	}
 }
@@ -155,7 +158,10 @@ static bool env_wanted(void *arg, const char *pci)
 	return true; /* of a VF that is not ours to judge */
 }
 
-/* After a reboot the kubelet starts pods from its checkpoint, without another Allocate, and the folders are empty. */
+/*
+ * After a reboot the kubelet starts pods from its checkpoint, without another Allocate, and the folders are empty. Not for a pod that was
+ * attached: it is on its way out, or its next ADD writes what counts.
+ */
 static void keep_early(struct device_plugin *p, struct arena *a, struct look *all, size_t n)
 {
 	const char *path;
@@ -165,7 +171,7 @@ static void keep_early(struct device_plugin *p, struct arena *a, struct look *al
 
 		if (!early_wanted(&(struct round){ &all[i], 1 }, all[i].pci))
 			continue;
-		if (p->env_dir)
+		if (p->env_dir && !all[i].served)
 			early_write_env(p->env_dir, all[i].pci, a, &path, NULL);
 		if (!p->cdi_dir)
 			continue;
@@ -173,7 +179,7 @@ static void keep_early(struct device_plugin *p, struct arena *a, struct look *al
 			early_remove(p->cdi_dir, all[i].pci);
 			continue;
 		}
-		if (early_exists(p->cdi_dir, all[i].pci))
+		if (all[i].served || early_exists(p->cdi_dir, all[i].pci))
 			continue;
 		if (allocate_read(p->o.root, a, p->dev_dir, all[i].pci, all[i].pf_pci, false, &vf, NULL) < 0)
 			continue;
@@ -221,6 +227,7 @@ static void apply(struct device_plugin *p, const struct look *l, uint64_t now, u
 	/* gone from the bus, or not ours to give: the kubelet must not choose it for another second */
 	changed = health_step(&d->health, !l->problem, !l->facts.present || l->facts.stranger, now, (uint64_t)p->o.hold_ms * 1000000u, &left);
 	d->held = l->attached;
+	d->served = l->served;
 	set_reason(d, d->health.healthy ? NULL : l->problem);
 	if (left && (!*wait || left < *wait))
 		*wait = left;

@@ -258,6 +258,7 @@ static void carry_over(struct device_list *to, struct device_list *from)
 				continue;
 			to->v[i].health = old->health;
 			to->v[i].held = old->held;
+			to->v[i].served = old->served;
 			to->v[i].reason = TAKE_PTR(old->reason);
 			next = (next + k + 1) % from->n;
 			break;

@@ -19,6 +19,7 @@ struct device {
 	struct health health;
 	char *reason;	      /* malloc; NULL: healthy */
 	bool held;	      /* by a pod, when it was last looked */
+	bool served;	      /* an attachment had it since the kubelet gave it: that one's specification counts */
 };
 
 /* The devices of a resource: replaced as a whole. */
