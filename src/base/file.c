@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -130,10 +131,26 @@ int file_unlink(int dirfd, const char *path)
 	return sync_parent(dirfd, path);
 }
 
-int file_mkdirs(const char *path, mode_t mode)
+/* One folder of a path: there, and with @open for its owner, if that is us, to use. */
+static int mkdir_one(const char *path, mode_t mode, bool open)
+{
+	struct stat st;
+
+	if (mkdir(path, mode) == 0)
+		return 0;
+	if (errno != EEXIST)
+		return -errno;
+	if (open && stat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() && (st.st_mode & S_IRWXU) != S_IRWXU &&
+	    chmod(path, mode) < 0)
+		return -errno;
+	return 0;
+}
+
+static int mkdirs(const char *path, mode_t mode, bool open)
 {
 	char part[PATH_MAX];
 	size_t n = strlen(path);
+	int r;
 
 	if (n >= sizeof(part))
 		return -ENAMETOOLONG;
@@ -144,12 +161,21 @@ int file_mkdirs(const char *path, mode_t mode)
 		if (c != '/' && c != '\0')
 			continue;
 		*p = '\0';
-		if (mkdir(part, mode) < 0 && errno != EEXIST)
-			return -errno;
-		if (c == '\0')
-			return 0;
+		r = mkdir_one(part, mode, open);
+		if (r < 0 || c == '\0')
+			return r;
 		*p = c;
 	}
+}
+
+int file_mkdirs(const char *path, mode_t mode)
+{
+	return mkdirs(path, mode, false);
+}
+
+int file_mkdirs_open(const char *path, mode_t mode)
+{
+	return mkdirs(path, mode, true);
 }
 
 int file_open_beneath(int dirfd, const char *path, int flags, mode_t mode)

@@ -28,6 +28,12 @@ int file_unlink(int dirfd, const char *path);
 
 /* mkdir -p; folders that are there stay as they are. */
 int file_mkdirs(const char *path, mode_t mode);
+/*
+ * The same; a folder on the way that is our user's, and that it may not read, write or enter, gets @mode. For folders that others make
+ * with mode 0, as the Go device plugin does (network-attachment-definition-client's os.MkdirAll(dir, os.ModeDir)): root with CAP_DAC_OVERRIDE
+ * never notices, and the agent has no such capability.
+ */
+int file_mkdirs_open(const char *path, mode_t mode);
 
 /*
  * Open @path beneath @dirfd with openat2(RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS): neither "..",

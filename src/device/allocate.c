@@ -164,7 +164,7 @@ int allocate_write_info(const char *dir, const char *prefix, const char *name, c
 	add(d, pci, "rdma-device", vf->rdma);
 	add(d, pci, "pf-pci-address", vf->pf_pci);
 	text = doc_mut_to_json(a, v, false);
-	r = file_mkdirs(dir, 0755);
+	r = file_mkdirs_open(dir, 0755);
 	if (r == 0)
 		r = file_write_atomic(AT_FDCWD, path, text, strlen(text), INFO_MODE);
 	return r < 0 ? err_errno(e, r, "%s", path) : 0;

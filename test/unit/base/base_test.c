@@ -114,6 +114,36 @@ static void interface_names_are_those_that_linux_takes(void **state)
 	assert_false(parse_is_ifname("a b"));
 }
 
+static mode_t mode_of(const char *path)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	return st.st_mode & 07777;
+}
+
+static void a_folder_that_its_owner_may_not_use_is_opened_and_others_stay(void **state)
+{
+	char dir[] = "/tmp/kvrail-base-XXXXXX", a[PATH_MAX], b[PATH_MAX];
+
+	assert_non_null(mkdtemp(dir));
+	snprintf(a, sizeof(a), "%s/a", dir);
+	snprintf(b, sizeof(b), "%s/a/b", dir);
+	assert_int_equal(mkdir(a, 0755), 0);
+	assert_int_equal(mkdir(b, 0), 0);
+	assert_int_equal(chmod(a, 0), 0);
+	assert_int_equal(file_mkdirs_open(b, 0755), 0);
+	assert_int_equal(mode_of(dir), 0700);
+	assert_int_equal(mode_of(a), 0755);
+	assert_int_equal(mode_of(b), 0755);
+	assert_int_equal(chmod(b, 0), 0);
+	assert_int_equal(file_mkdirs(b, 0755), 0);
+	assert_int_equal(mode_of(b), 0);
+	rmdir(b);
+	rmdir(a);
+	rmdir(dir);
+}
+
 static void atomic_write_replaces_whole_files_and_leaves_no_rest(void **state)
 {
 	char dir[] = "/tmp/kvrail-base-XXXXXX", path[PATH_MAX];
@@ -161,6 +191,7 @@ int main(void)
 		cmocka_unit_test(numbers_are_parsed_whole_or_refused),
 		cmocka_unit_test(nearest_word_is_what_was_meant),
 		cmocka_unit_test(interface_names_are_those_that_linux_takes),
+		cmocka_unit_test(a_folder_that_its_owner_may_not_use_is_opened_and_others_stay),
 		cmocka_unit_test(atomic_write_replaces_whole_files_and_leaves_no_rest),
 		cmocka_unit_test(a_second_lock_is_refused),
 	};
