@@ -37,6 +37,8 @@ struct addresses {
 	struct arena *arena; /* of the suspects */
 	struct suspects *suspects;
 	size_t n_suspects;
+	const char **full; /* "NS/NAME" of pools that are, in the arena: told when they become it */
+	size_t n_full;
 	_Atomic uint64_t dropped, held, last_end_ms;
 };
 
@@ -373,6 +375,25 @@ static void save(struct arena *a, struct suspects **list, size_t *n, const char 
 		s->v[i].key = arena_strdup(a, s->v[i].key);
 }
 
+static void look_whether_full(struct addresses *ad, struct controller *c, const char *ns, const struct ipam_pool *p, struct arena *kept,
+			      const char ***full, size_t *n_full)
+{
+	const struct kube_event_about about = { .api_version = IPAM_GROUP "/" IPAM_VERSION, .kind = "IPPool", .namespace = ns, .name = p->name,
+						.uid = p->uid };
+	const char *key;
+
+	if (!ipam_pool_is_full(p))
+		return;
+	key = arena_printf(kept, "%s/%s", ns, p->name);
+	*(const char **)arena_push(kept, full, n_full, sizeof(*full)) = key;
+	for (size_t i = 0; i < ad->n_full; i++)
+		if (!strcmp(ad->full[i], key))
+			return;
+	log_warn("IPPool %s: all %zu addresses of %s are taken", key, p->n, p->range);
+	kube_event(c->events, &about, true, "PoolExhausted", "all %zu addresses of %s are taken: the next pod of it waits until one ends, or until its "
+							      "network has a larger range", p->n, p->range);
+}
+
 static unsigned sooner(unsigned next, uint64_t ms)
 {
 	unsigned s = (unsigned)((ms + 999) / 1000);
@@ -395,7 +416,8 @@ unsigned addresses_run(struct addresses *ad, struct controller *c)
 	struct ipam_reconcile_in in = { .now_ms = now_ms(), .grace_ms = grace_ms() };
 	struct homes homes = { .a = a };
 	struct suspects *suspects = NULL, *old;
-	size_t n_suspects = 0;
+	const char **full = NULL;
+	size_t n_suspects = 0, n_full = 0;
 	uint64_t held = 0;
 	unsigned next = ad->last_end_ms && now_ms() - ad->last_end_ms < AFTERMATH_MS ? AFTERMATH_S : SAFETY_S;
 	struct err e = { 0 };
@@ -431,6 +453,8 @@ unsigned addresses_run(struct addresses *ad, struct controller *c)
 		save(kept, &suspects, &n_suspects, home->ns, &out);
 		if (out.next_ms)
 			next = sooner(next, out.next_ms + 100);
+		for (size_t k = 0; k < home->n_pools; k++)
+			look_whether_full(ad, c, home->ns, &home->pools[k], kept, &full, &n_full);
 		for (size_t k = 0; k < out.n_fixes && controller_may_write(c); k++) {
 			/* what follows from it (a reservation whose entry went) is seen by another run */
 			r = one_fix(ad, c, a, home->ns, out.fixes, out.n_fixes, k);
@@ -441,6 +465,8 @@ unsigned addresses_run(struct addresses *ad, struct controller *c)
 	ad->arena = kept;
 	ad->suspects = suspects;
 	ad->n_suspects = n_suspects;
+	ad->full = full;
+	ad->n_full = n_full;
 	ad->held = held;
 	return next;
 }

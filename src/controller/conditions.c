@@ -64,6 +64,15 @@ bool conditions_same(const struct api_condition *wanted, size_t n, const struct 
 	return true;
 }
 
+bool conditions_turned(const struct verdict *v, const struct api_condition *old, size_t n_old)
+{
+	const struct api_condition *was = find(old, n_old, types[CONDITION_READY]);
+
+	if (v->progressing && !v->degraded)
+		return false;
+	return !was || !streq(was->status, v->ready ? "True" : "False") || !streq(was->reason, v->reason);
+}
+
 yyjson_mut_val *conditions_json(yyjson_mut_doc *doc, const struct api_condition *list, size_t n)
 {
 	yyjson_mut_val *array = yyjson_mut_arr(doc);

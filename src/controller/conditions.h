@@ -27,6 +27,12 @@ void conditions_make(struct arena *a, const struct verdict *v, int64_t generatio
 /* Do the conditions of @old say just this already? */
 bool conditions_same(const struct api_condition *wanted, size_t n, const struct api_condition *old, size_t n_old);
 
+/*
+ * Is @v a turn that people are told of: another answer to "is it Ready", or another reason for it, than @old has? What is only under way
+ * is none.
+ */
+bool conditions_turned(const struct verdict *v, const struct api_condition *old, size_t n_old);
+
 /* As a JSON array. */
 yyjson_mut_val *conditions_json(yyjson_mut_doc *doc, const struct api_condition *list, size_t n);
 

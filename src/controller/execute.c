@@ -113,6 +113,17 @@ static int one(struct controller *c, const struct write *x, struct err *e)
 	return -EINVAL;
 }
 
+static void tell(struct controller *c, const struct write_event *ev)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	const struct kube_event_about about = {
+		.api_version = *ev->kind->group ? arena_printf(a, "%s/%s", ev->kind->group, ev->kind->version) : ev->kind->version,
+		.kind = ev->kind->kind, .namespace = ev->ns, .name = ev->name, .uid = ev->uid,
+	};
+
+	kube_event(c->events, &about, ev->warning, ev->reason, "%s", ev->message);
+}
+
 static void failed(struct controller *c, const struct write *x, int r, struct err *e)
 {
 	static const char *const verbs[] = { "applying", "patching", "changing", "deleting" };
@@ -145,6 +156,8 @@ size_t controller_execute(struct controller *c, struct writes *w)
 		if (r == 0) {
 			log_info("%s %s%s%s%s: %s", x->kind->kind, x->ns ? x->ns : "", x->ns ? "/" : "", x->name,
 				 x->verb == WRITE_DELETE ? " deleted" : x->sub ? "'s status written" : " written", x->why ? x->why : "");
+			if (x->event.reason)
+				tell(c, &x->event);
 			continue;
 		}
 		broken = x->group;

@@ -200,7 +200,7 @@ static bool refused(struct work *k, struct target *t, const struct target *all, 
 	return true;
 }
 
-static void write_status(struct work *k, const struct api_kind *kind, const char *ns, const char *name, int64_t generation,
+static void write_status(struct work *k, const struct api_kind *kind, const char *ns, const char *name, const char *uid, int64_t generation,
 			 const struct api_network_status *old, const struct verdict *v)
 {
 	struct api_condition *list = NULL;
@@ -224,6 +224,9 @@ static void write_status(struct work *k, const struct api_kind *kind, const char
 	x->sub = "status";
 	x->json = doc_mut_to_json(k->a, object, false);
 	x->why = v->reason;
+	if (conditions_turned(v, old ? old->conditions : NULL, old ? old->n_conditions : 0))
+		x->event = (struct write_event){ .kind = kind, .ns = ns, .name = name, .uid = uid, .warning = !v->ready,
+						 .reason = v->reason, .message = v->message };
 }
 
 static void one_network(struct work *k, struct target *t, const struct target *all)
@@ -251,7 +254,7 @@ static void one_network(struct work *k, struct target *t, const struct target *a
 		}
 	}
 	if (t->verdict.reason)
-		write_status(k, t->kind, t->meta->namespace, t->meta->name, t->meta->generation, t->network->status, &t->verdict);
+		write_status(k, t->kind, t->meta->namespace, t->meta->name, t->meta->uid, t->meta->generation, t->network->status, &t->verdict);
 }
 
 static bool is_network_kind(const char *owner)
@@ -308,7 +311,7 @@ void pass_networks(struct arena *a, const struct world *w, struct memos *m, stru
 		struct verdict v = { .degraded = true, .reason = "UnsupportedConfiguration", .message = bad->why };
 
 		if (is_network_kind(owner_text(a, bad->kind->kind, bad->ns, bad->name)))
-			write_status(&k, bad->kind, bad->ns, bad->name, bad->generation, &bad->status, &v);
+			write_status(&k, bad->kind, bad->ns, bad->name, bad->uid, bad->generation, &bad->status, &v);
 	}
 	delete_orphans(&k, targets);
 }

@@ -301,7 +301,7 @@ void pass_nodes(struct arena *a, const struct world *w, struct memos *m, struct 
 		status.ports = o->ports;
 		status.vfs = o->vfs;
 		rail_write(a, w, api_kind_named("RailNode"), o->node->name, rail_named(w->rail_nodes, w->n_rail_nodes, o->node->name),
-			   &o->verdict, o->state ? o->state->object.meta->generation : 0, &status, out);
+			   &o->verdict, o->state ? o->state->object.meta->generation : 0, &status, NULL, out); /* the agent tells */
 	}
 	for (size_t i = 0; i < w->n_states; i++)
 		if (!node_named(w, w->states[i]->object.meta->name))

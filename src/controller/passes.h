@@ -31,9 +31,13 @@ void pass_policies(struct arena *a, const struct world *w, const struct node_out
 /* Networks: NADs, finalizers, conditions. */
 void pass_networks(struct arena *a, const struct world *w, struct memos *m, struct writes *out);
 
-/* The writes that bring the RailPolicy or RailNode @name to this status; @old may be NULL. */
+/*
+ * The writes that bring the RailPolicy or RailNode @name to this status; @old may be NULL. @event: what a turn of it is told about, NULL: it is
+ * told by somebody else.
+ */
 void rail_write(struct arena *a, const struct world *w, const struct api_kind *kind, const char *name, const struct api_rail *old,
-		const struct verdict *v, int64_t generation, struct api_rail_status *status, struct writes *out);
+		const struct verdict *v, int64_t generation, struct api_rail_status *status, const struct write_event *event,
+		struct writes *out);
 
 /* The spec of a SriovNetworkNodeState as write.wanted has it, NULL when it has none. */
 const char *pass_state_spec(struct arena *a, yyjson_val *obj);

@@ -249,13 +249,15 @@ static bool policy_exists(const struct world *w, const char *name)
 
 void pass_policies(struct arena *a, const struct world *w, const struct node_outcome *nodes, size_t n_nodes, struct writes *out)
 {
-	const struct api_kind *kind = api_kind_named("RailPolicy");
+	const struct api_kind *kind = api_kind_named("RailPolicy"), *about = api_kind_named("SriovNetworkNodePolicy");
 	struct complaints c = { .arena = a };
 
 	validate_together(w->policies, w->n_policies, &c);
 	for (size_t i = 0; i < w->n_policies; i++) {
 		const struct api_policy *p = w->policies[i];
 		struct api_rail_status status = { 0 };
+		const struct api_meta *meta = p->object.meta;
+		const struct write_event event = { .kind = about, .ns = w->namespace, .name = meta->name, .uid = meta->uid };
 		struct sums s = { 0 };
 		struct verdict v;
 
@@ -267,15 +269,16 @@ void pass_policies(struct arena *a, const struct world *w, const struct node_out
 		status.nodes = arena_printf(a, "%zu/%zu", s.ready, s.with_ports);
 		status.ports = s.ports;
 		status.vfs = s.vfs;
-		rail_write(a, w, kind, p->object.meta->name, rail_named(w, p->object.meta->name), &v, p->object.meta->generation, &status, out);
+		rail_write(a, w, kind, meta->name, rail_named(w, meta->name), &v, meta->generation, &status, &event, out);
 	}
 	for (size_t i = 0; i < w->n_bad; i++) {
 		const struct world_bad *bad = &w->bad[i];
 		struct api_rail_status status = { .nodes = "0/0" };
 		struct verdict v = { .degraded = true, .reason = "Invalid", .message = bad->why };
+		const struct write_event event = { .kind = about, .ns = w->namespace, .name = bad->name, .uid = bad->uid };
 
 		if (!strcmp(bad->kind->kind, "SriovNetworkNodePolicy"))
-			rail_write(a, w, kind, bad->name, rail_named(w, bad->name), &v, bad->generation, &status, out);
+			rail_write(a, w, kind, bad->name, rail_named(w, bad->name), &v, bad->generation, &status, &event, out);
 	}
 	for (size_t i = 0; i < w->n_rail_policies; i++) {
 		const struct api_meta *meta = w->rail_policies[i]->object.meta;

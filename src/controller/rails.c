@@ -34,7 +34,8 @@ static bool streq(const char *a, const char *b)
 }
 
 void rail_write(struct arena *a, const struct world *w, const struct api_kind *kind, const char *name, const struct api_rail *old,
-		const struct verdict *v, int64_t generation, struct api_rail_status *status, struct writes *out)
+		const struct verdict *v, int64_t generation, struct api_rail_status *status, const struct write_event *event,
+		struct writes *out)
 {
 	const struct api_rail_status *was = old ? old->status : NULL;
 	yyjson_mut_doc *doc = doc_new(a);
@@ -62,4 +63,10 @@ void rail_write(struct arena *a, const struct world *w, const struct api_kind *k
 	x->json = status_json(a, w, kind, name, status);
 	x->group = group;
 	x->why = v->reason;
+	if (!event || !conditions_turned(v, was ? was->conditions : NULL, was ? was->n_conditions : 0))
+		return;
+	x->event = *event;
+	x->event.warning = !v->ready;
+	x->event.reason = v->reason;
+	x->event.message = v->message;
 }

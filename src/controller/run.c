@@ -62,6 +62,24 @@ static int start_webhook(struct controller *c, struct err *e)
 	return webhook_start(c->kube, c->informers[WORLD_NADS], &c->webhook_options, &c->webhook, e);
 }
 
+/* Who leads instead of us: once, so that a person who looks at this log knows whose to look at. */
+static void say_who_leads(struct controller *c)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	const char *holder = "";
+	bool waiting = true;
+
+	for (unsigned tries = 0; tries < 50 && waiting && !*holder; tries++) {
+		clock_sleep_ms(100);
+		holder = election_holder(c->election, a, NULL);
+		pthread_mutex_lock(&c->lock);
+		waiting = !c->leading && !c->stop;
+		pthread_mutex_unlock(&c->lock);
+	}
+	if (waiting && *holder && strcmp(holder, c->options->identity))
+		log_info("%s holds the lease: this replica stands by", holder);
+}
+
 /* Everything that needs the API server, in a thread of its own so that a signal always ends the program. */
 static void *start(void *arg)
 {
@@ -76,6 +94,8 @@ static void *start(void *arg)
 	if (r == 0)
 		r = start_webhook(c, &c->failure);
 	if (r == 0)
+		r = kube_events_start(c->kube, "kvrail-controller", NULL, &c->events, &c->failure);
+	if (r == 0)
 		r = election_start(c->kube, &lease, &c->election, &c->failure);
 	if (r < 0) { /* no thread, no memory: nothing that waiting would mend */
 		c->failure.code = r;
@@ -83,6 +103,7 @@ static void *start(void *arg)
 		return NULL;
 	}
 	c->started = true;
+	say_who_leads(c);
 	log_info("watching %s; policies and node states in %s", kube_server(c->kube), c->options->namespace);
 	controller_worker(c);
 	return NULL;
@@ -149,6 +170,7 @@ int controller_run(const struct controller_options *o, struct err *e)
 		*e = c->failure;
 		r = e->code;
 	}
+	kube_events_stop(c->events);
 	webhook_stop(c->webhook);
 	c->informers[WORLD_NADS] = informer_stop(c->informers[WORLD_NADS]);
 	addresses_free(c->addresses);

@@ -27,6 +27,7 @@ struct controller {
 	const struct controller_options *options;
 	struct kube *kube;
 	struct election *election;
+	struct kube_events *events;
 	struct informer *informers[WORLD_KINDS]; /* changed by the worker, under ->watching */
 	pthread_mutex_t watching;
 	struct memos memos;		/* the worker's */

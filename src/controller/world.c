@@ -15,7 +15,7 @@ static void add_bad(struct arena *a, struct world *w, const struct informer_obje
 	if (!kind)
 		return;
 	bad = arena_push(a, &w->bad, &w->n_bad, sizeof(*bad));
-	*bad = (struct world_bad){ .kind = kind, .ns = o->namespace, .name = o->name, .why = why ? why : "it cannot be read" };
+	*bad = (struct world_bad){ .kind = kind, .ns = o->namespace, .name = o->name, .uid = o->uid, .why = why ? why : "it cannot be read" };
 	bad->generation = doc_int(yyjson_obj_get(v, "metadata"), "generation", 0);
 	yyjson_arr_foreach(yyjson_obj_get(yyjson_obj_get(v, "status"), "conditions"), i, max, c) {
 		struct api_condition *condition =

@@ -46,7 +46,7 @@ struct world_collection world_collection(enum world_kind kind, const char *names
 /* A policy or network that could not be taken as it is. */
 struct world_bad {
 	const struct api_kind *kind;
-	const char *ns, *name, *why;
+	const char *ns, *name, *uid, *why;
 	int64_t generation;
 	struct api_network_status status; /* its conditions, as far as they can be read */
 };

@@ -31,6 +31,13 @@ struct write {
 	bool mine; /* such a conflict may be forced: the object is known to be ours */
 	unsigned group; /* not 0: when one of a group fails, the later ones of it wait for the next pass */
 	const char *why; /* for the log: "node n1: policies changed" */
+	/* Told as an event once this is written; .reason NULL: nothing to tell. */
+	struct write_event {
+		const struct api_kind *kind;
+		const char *ns, *name, *uid; /* what it is about */
+		bool warning;
+		const char *reason, *message;
+	} event;
 };
 
 struct writes {

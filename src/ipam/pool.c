@@ -157,3 +157,12 @@ bool ipam_nets_overlap(const struct ipam_net *a, const struct ipam_net *b)
 {
 	return ipam_net_contains(a, &b->ip) || ipam_net_contains(b, &a->ip);
 }
+
+bool ipam_pool_is_full(const struct ipam_pool *p)
+{
+	struct store_ip first = ipam_net_first(&p->net), last = ipam_net_last(&p->net);
+	ipam_number span = ipam_ip_number(&last) - ipam_ip_number(&first); /* one less than there are: all addresses of IPv6 fit */
+
+	/* neither the network's own address nor the last one */
+	return span > 1 ? p->n >= span - 1 : p->n > span;
+}

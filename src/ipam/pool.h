@@ -53,6 +53,8 @@ const char *ipam_offset(struct arena *a, const struct ipam_net *net, const struc
 
 /* The entry of @ip, or NULL. */
 const struct ipam_entry *ipam_pool_at(const struct ipam_pool *p, const struct store_ip *ip);
+/* Is every address that Whereabouts gives out of a whole range taken? What a network leaves out of it (exclude, range_end) a pool does not tell. */
+bool ipam_pool_is_full(const struct ipam_pool *p);
 /* Do ranges overlap? */
 bool ipam_nets_overlap(const struct ipam_net *a, const struct ipam_net *b);
 

@@ -220,6 +220,15 @@ def test_what_matches_nothing_or_fails_is_told(plane, controller):
     plane.apply(policy("rails"))
     report(plane, "n1", sync="Failed", error="p0: no more than 2 VFs")
     assert "n1: p0: no more than 2 VFs" in wait_ready(plane, f"{RAIL}/railpolicies/rails", "False", "NodesFailed")
+    # and to those who look at events
+    plane.apply(network("broken", ipam="{"))
+    def told():
+        return {(e["involvedObject"]["kind"], e["involvedObject"]["name"], e["reason"], e["type"], e["source"]["component"])
+                for e in plane.get(f"/api/v1/namespaces/{NS}/events")["items"]}
+    for want in (("SriovNetworkNodePolicy", "labels", "NoNodeSelected"), ("SriovNetworkNodePolicy", "names", "NoPortSelected"),
+                 ("SriovNetworkNodePolicy", "rails", "NodesFailed"), ("SriovNetwork", "broken", "UnsupportedConfiguration")):
+        plane.wait_for(lambda: (*want, "Warning", "kvrail-controller") in told(), f"the event {want}, not {told()}")
+    plane.delete(f"{SRIOV}/sriovnetworks/broken")
 
 
 def test_networks_become_nads_and_take_them_along(plane, controller):
@@ -366,6 +375,7 @@ def test_the_second_replica_takes_over(plane):
         with Controller(plane, "b") as b:
             plane.wait_for(lambda: b.get("/readyz")[0] == 200, "the other replica ready")
             assert b.metric("kvrail_controller_leader") == 0
+            plane.wait_for(lambda: "holds the lease: this replica stands by" in b.daemon.log.read_text(), "who leads, in the log")
             a.kill()
             plane.apply(policy("rails"))
             plane.wait_for(lambda: plane.find(f"{RAIL}/railpolicies/rails"), "the other one's work", 40)
@@ -422,6 +432,22 @@ def test_addresses_of_pods_that_are_gone_go_back(plane):
         for name in ("alive", "in-add"):
             delete_pod(plane, "llm", name)
         plane.wait_for(lambda: held(plane) == set(), "the others'", 30)
+
+
+def test_a_pool_without_a_free_address_is_told_once(plane):
+    plane.namespace("llm")
+    node(plane, "n1")
+    pod(plane, "llm", "a", ips=["10.9.0.1"])
+    plane.apply({"apiVersion": "whereabouts.cni.cncf.io/v1alpha1", "kind": "IPPool", "metadata": {"name": "10.9.0.0-30", "namespace": NS},
+                 "spec": {"range": "10.9.0.0/30", "allocations": {k: {"id": "c", "podref": "llm/a", "ifname": f"net{k}"} for k in ("1", "2")}}})
+    with Controller(plane):
+        def told():
+            return [e for e in plane.get(f"/api/v1/namespaces/{NS}/events")["items"] if e["reason"] == "PoolExhausted"]
+        plane.wait_for(told, "an event", 30)
+        (event,) = told()
+        assert event["involvedObject"]["name"] == "10.9.0.0-30" and "all 2 addresses of 10.9.0.0/30 are taken" in event["message"]
+    delete_pod(plane, "llm", "a")
+    plane.delete(f"{POOLS}/ippools/10.9.0.0-30")
 
 
 # -- admission ---------------------------------------------------------------------------------------------------------

@@ -275,6 +275,56 @@ static void policy_that_matches_nothing_says_what_excludes_what(void **state)
 	expect_ready(&t, "RailPolicy", "vendor", "False", "NoPortSelected", "nicSelector.vendor 8086 excludes 4 ports on 2 nodes");
 }
 
+/* What is said again of the same is no event, however it is worded by now. */
+static void turns_are_told_as_events_and_nothing_else(void **state)
+{
+	const struct write *x;
+	_cleanup_test_ struct test t;
+
+	setup(&t);
+	add_node(&t, "n1", "{\"rdma\":\"yes\"}");
+	add_state(&t, "n1", NULL, "Succeeded", 0);
+	add_policy(&t, "names", "{\"resourceName\":\"b\",\"numVfs\":4,\"nodeSelector\":{\"rdma\":\"yes\"},\"nicSelector\":{\"pfNames\":[\"p9\"]}}");
+	add(&t, WORLD_NAMESPACES, "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"llm\"}}");
+	add(&t, WORLD_SRIOV_NETWORKS, "{\"apiVersion\":\"sriovnetwork.openshift.io/v1\",\"kind\":\"SriovNetwork\",\"metadata\":{\"name\":\"json\","
+				      "\"namespace\":\"llm\",\"uid\":\"net\"},\"spec\":{\"resourceName\":\"b\",\"ipam\":\"{\"}}");
+	run(&t);
+	x = written(&t, "RailPolicy", "names", "status");
+	assert_non_null(x);
+	assert_string_equal(x->event.kind->kind, "SriovNetworkNodePolicy");
+	assert_string_equal(x->event.reason, "NoPortSelected");
+	assert_non_null(strstr(x->event.message, "nicSelector.pfNames p9 excludes 2 ports"));
+	assert_true(x->event.warning);
+	assert_string_equal(written(&t, "SriovNetwork", "json", "status")->event.reason, "UnsupportedConfiguration");
+	assert_string_equal(written(&t, "SriovNetwork", "json", "status")->event.uid, "net");
+
+	/* another node: other words, the same turn */
+	add(&t, WORLD_RAIL_POLICIES, x->json);
+	add_node(&t, "n2", "{\"rdma\":\"yes\"}");
+	add_state(&t, "n2", NULL, "Succeeded", 0);
+	run(&t);
+	assert_non_null(written(&t, "RailPolicy", "names", "status"));
+	assert_null(written(&t, "RailPolicy", "names", "status")->event.reason);
+
+	/* it matches now: under way is no turn, there is one */
+	t.w.n_policies = 0;
+	add_policy(&t, "names", P0);
+	run(&t);
+	assert_null(written(&t, "RailPolicy", "names", "status")->event.reason);
+	for (int n = 1; n <= 2; n++) {
+		const char *name = n == 1 ? "n1" : "n2", *spec;
+
+		spec = doc_to_json(t.a, yyjson_obj_get(json_of(&t, written(&t, "SriovNetworkNodeState", name, NULL)), "spec"), false);
+		if (n == 1)
+			t.w.n_states = 0;
+		add_state(&t, name, spec, "Succeeded", 4);
+	}
+	run(&t);
+	x = written(&t, "RailPolicy", "names", "status");
+	assert_string_equal(x->event.reason, "Applied");
+	assert_false(x->event.warning);
+}
+
 static void policy_that_cannot_be_read_is_invalid_and_harms_no_other(void **state)
 {
 	_cleanup_test_ struct test t;
@@ -522,6 +572,7 @@ int main(void)
 		cmocka_unit_test(what_the_device_plugin_must_know_is_an_annotation_of_the_node_state),
 		cmocka_unit_test(failure_of_an_agent_is_told_in_its_words),
 		cmocka_unit_test(policy_that_matches_nothing_says_what_excludes_what),
+		cmocka_unit_test(turns_are_told_as_events_and_nothing_else),
 		cmocka_unit_test(policy_that_cannot_be_read_is_invalid_and_harms_no_other),
 		cmocka_unit_test(node_of_two_pools_keeps_what_it_has),
 		cmocka_unit_test(policy_that_a_stronger_one_replaces_says_so),

@@ -436,6 +436,16 @@ static void ipv6_counts_from_the_network(void **state)
 	assert_non_null(strstr(patch, "/spec/allocations/18446744073709551601"));
 }
 
+static void a_pool_is_full_when_nothing_of_its_range_can_be_given(void **state)
+{
+	assert_false(ipam_pool_is_full(decode(pool_json("p", "10.0.0.0/30", "", ENTRY("1", "c", "a", "net1")))));
+	assert_true(ipam_pool_is_full(decode(pool_json("p", "10.0.0.0/30", "", ENTRY("1", "c", "a", "net1") "," ENTRY("2", "c", "a", "net2")))));
+	assert_false(ipam_pool_is_full(decode(pool_json("p", "10.0.0.0/31", "", ENTRY("0", "c", "a", "net1")))));
+	assert_true(ipam_pool_is_full(decode(pool_json("p", "10.0.0.0/31", "", ENTRY("0", "c", "a", "net1") "," ENTRY("1", "c", "a", "net2")))));
+	assert_true(ipam_pool_is_full(decode(pool_json("p", "10.0.0.1/32", "", ENTRY("0", "c", "a", "net1")))));
+	assert_false(ipam_pool_is_full(decode(pool_json("p", "::/0", "", ENTRY("1", "c", "a", "net1")))));
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -457,6 +467,7 @@ int main(void)
 		T(a_pool_without_a_map_gets_one),
 		T(a_pool_is_not_tracked_field_by_field),
 		T(ipv6_counts_from_the_network),
+		T(a_pool_is_full_when_nothing_of_its_range_can_be_given),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
