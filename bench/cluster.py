@@ -64,18 +64,18 @@ class Calls:
         return {(verb, what): float(value) for what, verb, value in found}
 
     def measure(self, verb, action):
-        """(seconds, calls) of @verb while @action runs: the kubelet may tear a pod down twice, and each call is the node's time."""
+        """(seconds a call, calls) of @verb while @action runs."""
         before = self.read()
         action()
         after = self.read()
         n = after.get((verb, "count"), 0) - before.get((verb, "count"), 0)
         if n < 1:
             raise nodes.ClusterError(f"containerd counts no {verb} among {sorted(after)}")
-        return after[(verb, "sum")] - before.get((verb, "sum"), 0), int(n)
+        return (after[(verb, "sum")] - before.get((verb, "sum"), 0)) / n, int(n)
 
 
     def settle(self, quiet=6, timeout=60):
-        """Until no call came for @quiet seconds: a late DEL belongs to the pod before, and would disturb the next."""
+        """Until no call came for @quiet seconds: the kubelet has a sandbox torn down again after its pod is gone, which finds nothing to do."""
         end, since, last = time.monotonic() + timeout, time.monotonic(), self.read()
         while time.monotonic() < end and time.monotonic() - since < quiet:
             time.sleep(1)
@@ -93,7 +93,8 @@ def attach_and_detach(cluster, label):
             name = f"{label}-{rails}-{turn}"
             add, adds = calls.measure("set_up_pod", lambda: (cluster.plane.post(f"/api/v1/namespaces/{NAMESPACE}/pods", pod(name, rails)),
                                                                    cluster.wait_pod(NAMESPACE, name, 240)))
-            away, dels = calls.measure("tear_down_pod", lambda: (cluster.delete_pod(NAMESPACE, name), calls.settle()))
+            away, dels = calls.measure("tear_down_pod", lambda: cluster.delete_pod(NAMESPACE, name))
+            calls.settle()
             say(f"{label}: {rails} rails: ADD {add:.2f} s ({adds} calls), DEL {away:.2f} s ({dels} calls)")
             times.setdefault(rails, []).append((add, away))
     with_, without = ([sorted(t[i] for t in times[r])[TURNS // 2] for i in (0, 1)] for r in (RAILS, 0))
