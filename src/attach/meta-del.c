@@ -76,9 +76,15 @@ static int del_scratch(struct attach_engine *en, struct arena *a, const struct r
 			annotation_runtime_conf(doc, &item, runtime);
 		rec.runtime = doc_mut_to_json(a, runtime, false);
 		r = meta_delegate(en, a, &at, &rec, rq->netns, rq->caller, &d, &f.e);
-		/* a VF that the Go plugins moved comes back with the namespace's end; its address was given back already */
-		if (r == 0 && rail_is_type(netconf_type(&d.conf, 0)))
+		/*
+		 * The plugin that moved a VF knows its name and settings. Where it is gone by now, or fails, the VF comes back with the
+		 * namespace's end; its address was given back already.
+		 */
+		if (r == 0 && rail_is_type(netconf_type(&d.conf, 0))) {
+			if (delegate_del(a, &d, &f))
+				log_info("DEL %s %s: %s: its VF returns with the pod's namespace", rq->container, rec.ifname, f.e.msg);
 			continue;
+		}
 		if (r < 0 || delegate_del(a, &d, &f))
 			failed(failures, rec.ifname, &f);
 	}

@@ -423,7 +423,12 @@ def test_a_pod_that_go_multus_started_is_torn_down_by_its_notes(node):
             "CNI_KVRAIL_PLUGIN": "whereabouts", "CNI_ARGS": "K8S_POD_NAMESPACE=llm;K8S_POD_NAME=old"}
     node.driver("request", stdin=json.dumps({"cniVersion": "1.0.0", "name": "rail", "type": "sriov", "ipam": IPAM}), env=ipam)
     assert len(node.leases()) == 1
+    # the plugin that moved its VF is called to bring it back; that it fails holds up nothing
+    rail = json.dumps({"cniVersion": "1.0.0", "name": "rail", "type": "sriov", "ipam": IPAM})
+    (node.state / "cni/old1").write_text(json.dumps([*scratch, {"Name": "llm/rail", "ifnameRequest": "net1", "Bytes": b64(rail)}]))
+    node.plugin("sriov", f"#!/bin/sh\ncat >/dev/null; echo $CNI_COMMAND $CNI_CONTAINERID $CNI_IFNAME >>{node.state}/sriov.log; exit 1\n")
     node.cni("DEL", container="old1")
+    assert (node.state / "sriov.log").read_text() == "DEL old1 net1\n"
     assert set(links(node.pod)) == {"lo"} and not (node.state / "cni/old1").exists()
     assert [n for n in node.files("host-local", "side") if n[0].isdigit()] == []
     node.assert_clean()
