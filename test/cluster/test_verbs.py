@@ -9,7 +9,7 @@ from kvrail import SYSTEM
 
 ROLES = TREE / "deploy/programs"
 ACCOUNTS = "kvrail-agent", "kvrail-controller"
-TESTS = {"test_deepseek", "test_kserve", "test_loop", "test_restarts", "test_uninstall"}
+TESTS = {"test_kserve", "test_restarts", "test_uninstall"}
 
 # What these tests may or may not make it ask, depending on how things fall, with the case in which it does. Each is asked in some other test, or is
 # told by its comment in the role.
