@@ -54,6 +54,8 @@ static void work_run(uv_work_t *w)
 	struct loop *l = w->data;
 
 	recover(l->ag);
+	if (l->ag->cluster)
+		cluster_attachments_changed(l->ag->cluster); /* VFs that are back can be given again */
 }
 
 static void work_start(struct loop *l);

@@ -147,6 +147,12 @@ int attach_request(struct attach_engine *en, struct arena *a, const struct cni_e
 
 /* Undo what journals say is half done, apply spooled DELs, drop attachments whose namespace is gone. At start, and when asked. */
 int attach_recover(struct attach_engine *en, struct err *e);
+/*
+ * By the shim of a request that is done: finish the deletions of which only the plugins are left that run_plugin() is for. attach_recover()
+ * cannot: what those plugins need (iptables, their own files) is where the runtime is, not in the agent's container. Not to be called
+ * for a plugin that runs within another request. After a few seconds it leaves what remains to the next request.
+ */
+void attach_recover_by(struct attach_engine *en, void *caller);
 
 /*
  * Names of the steps that host.step() is called with, in order, NULL-terminated ("add-journal", ..., "del-forget"). A step of

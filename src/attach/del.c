@@ -89,10 +89,27 @@ int del_if_dead(struct attach_engine *en, const char *container, const char *ifn
 	at = engine_find(en, container, ifname);
 	if (at && (strcmp(at->state, ATTACHMENT_READY) || netns_is_gone(at))) {
 		log_info("container %s, interface %s (%s): undoing", container, ifname, at->state);
-		r = attachment_undo(en, mark_deleting(en, at), NULL, e);
+		r = attachment_undo(en, mark_deleting(en, at), CALLER_RECOVERY, e);
 	}
 	engine_unlock_container(en, &busy);
 	return r < 0 ? err_wrap(e, r, "container %s, interface %s", container, ifname) : 0;
+}
+
+void del_waiting(struct attach_engine *en, const char *container, const char *ifname, void *caller)
+{
+	const struct attachment *at;
+	struct busy busy;
+	struct err e;
+
+	if (!engine_try_container(en, &busy, container))
+		return;
+	at = engine_find(en, container, ifname);
+	if (at && undo_waits(at)) {
+		log_info("container %s, interface %s: undoing what waited for a request", container, ifname);
+		if (attachment_undo(en, at, caller, &e) < 0)
+			log_warn("container %s, interface %s: %s", container, ifname, e.msg);
+	}
+	engine_unlock_container(en, &busy);
 }
 
 static bool is_valid(const struct request *rq, const struct request_id *id)

@@ -39,6 +39,21 @@ void engine_lock_container(struct attach_engine *en, struct busy *b, const char 
 	pthread_mutex_unlock(&en->lock);
 }
 
+bool engine_try_container(struct attach_engine *en, struct busy *b, const char *container)
+{
+	bool free;
+
+	pthread_mutex_lock(&en->lock);
+	free = !is_busy(en, container);
+	if (free) {
+		b->container = container;
+		b->next = en->busy;
+		en->busy = b;
+	}
+	pthread_mutex_unlock(&en->lock);
+	return free;
+}
+
 void engine_unlock_container(struct attach_engine *en, struct busy *b)
 {
 	pthread_mutex_lock(&en->lock);

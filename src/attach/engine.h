@@ -45,6 +45,8 @@ struct attach_engine {
 /* Call the test's hook before step @s of rail number @rail. */
 void engine_step(const struct attach_engine *en, enum attach_step s, size_t rail);
 void engine_lock_container(struct attach_engine *en, struct busy *b, const char *container);
+/* False: somebody else works at it. */
+bool engine_try_container(struct attach_engine *en, struct busy *b, const char *container);
 void engine_unlock_container(struct attach_engine *en, struct busy *b);
 
 /* The attachment, or NULL. It stays while its container is locked. */
@@ -139,16 +141,22 @@ int pod_configure(void *arg);
 /* The same reads as at the end of ADD, of an attachment that is ready. Negative errno: something is not as promised. */
 int pod_check(const struct attachment *at, struct err *e);
 
+/* The caller of what no request stands behind: other makers' plugins that run where the runtime is have to wait for one. */
+extern char engine_recovery;
+#define CALLER_RECOVERY ((void *)&engine_recovery)
+
 /*
  * undo.c: take back all that the journal names, in reverse; what is not there any more is success. Goes on after failures
  * and collects them in @e. 0: all done, the journal file is gone and @at freed. -EAGAIN: only a VF that the kernel has not
- * returned yet is missing, or addresses that the API server must take back. Call with the container locked.
+ * returned yet is missing, or addresses that the API server must take back. -ENOTCONN, of a recovery only: nothing is left but plugins
+ * that wait for a request (undo_waits()). Call with the container locked.
  */
 int attachment_undo(struct attach_engine *en, const struct attachment *at, void *caller, struct err *e);
+bool undo_waits(const struct attachment *at);
 
 /*
  * del.c: mark as deleting, then undo. Nothing there: releases addresses and succeeds. Takes the container's lock. @caller: of
- * the request, NULL when there is none.
+ * the request, or CALLER_RECOVERY.
  */
 int del_run(struct attach_engine *en, const char *container, const char *ifname, void *caller, struct err *e);
 /*
@@ -156,8 +164,10 @@ int del_run(struct attach_engine *en, const char *container, const char *ifname,
  * while it made one may never send its DEL. Takes the other containers' locks: call it with none held. What cannot be undone is logged.
  */
 void del_superseded(struct attach_engine *en, struct arena *a, const struct request *rq);
-/* Undo what the journal holds of @container, @ifname if it is not ready, or its namespace is gone. */
+/* For the recovery: undo what the journal holds of @container, @ifname if it is not ready, or its namespace is gone. */
 int del_if_dead(struct attach_engine *en, const char *container, const char *ifname, struct err *e);
+/* Finish what waits for a request, by @caller's shim; what another request works at is left to it. */
+void del_waiting(struct attach_engine *en, const char *container, const char *ifname, void *caller);
 /* All attachments of configuration @rq->name that are not in @rq->valid. */
 int gc_run(struct attach_engine *en, const struct request *rq, struct err *e);
 /* Container and interface of every attachment, in @a. */

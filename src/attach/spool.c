@@ -4,10 +4,12 @@
 #include <string.h>
 
 #include "attach/engine.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 
 #define BODY_MAX (4u << 20)
+#define BY_REQUEST_MS 5000 /* of a request's time, for what others left */
 
 static int by_name(const void *x, const void *y)
 {
@@ -69,11 +71,11 @@ static int apply_one(struct attach_engine *en, int fd, struct arena *a, const ch
 	}
 	if (r < 0)
 		return r;
-	r = del_run(en, id.container, id.ifname, NULL, e);
+	r = del_run(en, id.container, id.ifname, CALLER_RECOVERY, e);
 	/* what could not be undone is in the journal as deleting; only with nothing there is the file still needed */
 	if (r < 0 && !engine_find(en, id.container, id.ifname))
 		return r;
-	if (r < 0)
+	if (r < 0 && r != -ENOTCONN)
 		log_warn("spool: %s", e->msg);
 	r = file_unlink(fd, name);
 	return r < 0 ? err_errno(e, r, "spool %s", name) : 0;
@@ -106,6 +108,17 @@ int spool_apply(struct attach_engine *en, struct err *e)
 	return first;
 }
 
+void attach_recover_by(struct attach_engine *en, void *caller)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	uint64_t begun = clock_ns();
+	size_t n;
+	struct request_id *ids = engine_ids(en, a, NULL, &n);
+
+	for (size_t i = 0; i < n && clock_ns() - begun < BY_REQUEST_MS * 1000000ull; i++)
+		del_waiting(en, ids[i].container, ids[i].ifname, caller);
+}
+
 int attach_recover(struct attach_engine *en, struct err *e)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
@@ -118,7 +131,7 @@ int attach_recover(struct attach_engine *en, struct err *e)
 	for (size_t i = 0; i < n; i++) {
 		int r = del_if_dead(en, ids[i].container, ids[i].ifname, &why);
 
-		if (r < 0 && first == 0) {
+		if (r < 0 && r != -ENOTCONN && first == 0) {
 			first = r;
 			*e = why;
 		}

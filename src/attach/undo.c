@@ -287,16 +287,29 @@ static void timing(const struct undo *u, const char *stage, uint64_t since)
 		c->timing(c->arg, "DEL", stage, (double)(clock_ns() - since) / 1e9);
 }
 
+char engine_recovery;
+
+/* Here, in a container of its own, the agent has not what plugins find where the runtime runs them. */
+static bool must_wait(const struct undo *u)
+{
+	const struct attach_cluster *c = u->en->host.cluster;
+
+	return u->caller == CALLER_RECOVERY && c && c->run_plugin;
+}
+
 /* The delegates of the default network, or the others, in reverse. */
 static void undo_delegates(const struct undo *u, bool master, struct strbuf *failures)
 {
 	const struct attachment *at = u->at;
 
+	if (must_wait(u))
+		return;
 	for (size_t i = at->n_delegates; i-- > 0;) {
 		if (at->delegates[i].master != master)
 			continue;
 		engine_step(u->en, STEP_UNDO_DELEGATE, i);
-		meta_undo_delegate(u->en, at, i, u->netns_fd >= 0 ? at->netns : NULL, u->caller, failures);
+		meta_undo_delegate(u->en, at, i, u->netns_fd >= 0 ? at->netns : NULL, u->caller == CALLER_RECOVERY ? NULL : u->caller,
+				   failures);
 	}
 }
 
@@ -389,6 +402,30 @@ static void undo_all(struct undo *u)
 	strbuf_free(&others);
 }
 
+bool undo_waits(const struct attachment *at)
+{
+	return !strcmp(at->state, ATTACHMENT_DELETING) && at->n_delegates && !at->n_rails && !at->cdi_file && !at->env_dir;
+}
+
+/* What is back can be given again while the rest waits; a device that another maker's plugin moved is not back. */
+static int keep_delegates(struct undo *u, struct err *e)
+{
+	struct attachment rest = *u->at;
+	bool others = false;
+	int r = 0;
+
+	for (size_t i = 0; i < rest.n_delegates; i++)
+		others |= !rest.delegates[i].master;
+	if (!others)
+		rest.n_devices = 0;
+	rest.state = ATTACHMENT_DELETING;
+	rest.n_rails = 0;
+	rest.cdi_file = rest.env_dir = NULL;
+	if (!undo_waits(u->at))
+		r = engine_commit(u->en, &rest, NULL, e);
+	return r < 0 ? r : err_set(e, -ENOTCONN, "its other networks are undone with the runtime's next request on this node");
+}
+
 int attachment_undo(struct attach_engine *en, const struct attachment *at, void *caller, struct err *e)
 {
 	struct undo u = { .en = en, .caller = caller, .at = at, .a = arena_new(), .netns_fd = -1, .host_fd = -1, .failures = STRBUF_INIT, .only_late = true };
@@ -400,6 +437,8 @@ int attachment_undo(struct attach_engine *en, const struct attachment *at, void 
 		undo_all(&u);
 		if (u.failures.len) {
 			r = err_set(e, u.only_late ? -EAGAIN : -EIO, "%s", u.failures.s);
+		} else if (must_wait(&u) && at->n_delegates) {
+			r = keep_delegates(&u, e);
 		} else {
 			engine_step(en, STEP_FORGET, 0);
 			r = engine_forget(en, at, e);

@@ -13,12 +13,14 @@
  * configurations (NS.NAME.resource beside it: its resource, empty for none). KVRAIL_CRASH_AT kills the process at a step; KVRAIL_SOFT_ROCE allows soft RoCE.
  * With KVRAIL_TEST_CLUSTER the engine is one in a cluster: STATE/pods/NS.NAME.json is a pod {"uid", "annotations", "containers": [{"name",
  * "env": [NAMES], "gpu", "devices": {RESOURCE: [IDS]}}]}, any.json every other; status/NS.NAME and events are what it wrote; cdi, env, conf and cni are its folders.
- * KVRAIL_TEST_BIN: where plugins are. KVRAIL_TEST_TIMEOUT: of theirs, in ms. KVRAIL_TEST_NO_CDI: the runtime has none.
+ * KVRAIL_TEST_CONTAINED: as in a container, plugins are run for requests only, by the runtime's side. KVRAIL_TEST_BIN: where plugins are. KVRAIL_TEST_TIMEOUT: of theirs, in ms. KVRAIL_TEST_NO_CDI: the runtime has none.
  */
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 
 #include "attach/attach.h"
 #include "base/clock.h"
@@ -212,6 +214,34 @@ static void timing(void *arg, const char *verb, const char *stage, double second
 		fprintf(stderr, "%s %s %s %.6f\n", d->state, verb, stage, seconds);
 }
 
+static int run_plugin(void *caller, struct arena *a, const char *path, const char *const *env, const char *in, size_t in_len, unsigned timeout_s,
+		      struct attach_ran *ret, struct err *e)
+{
+	int input = memfd_create("in", 0), output = memfd_create("out", 0), status;
+	char *text = arena_alloc(a, CONF_MAX);
+	ssize_t n;
+	pid_t pid;
+
+	if (access(path, X_OK) < 0)
+		return err_errno(e, -errno, "%s", path);
+	if (write(input, in, in_len) != (ssize_t)in_len || lseek(input, 0, SEEK_SET) || (pid = fork()) < 0)
+		abort();
+	if (!pid) {
+		dup2(input, 0);
+		dup2(output, 1);
+		for (; *env; env++)
+			putenv((char *)*env);
+		execl(path, path, (char *)NULL);
+		_exit(127);
+	}
+	waitpid(pid, &status, 0);
+	n = pread(output, text, CONF_MAX - 1, 0);
+	*ret = (struct attach_ran){ .status = WEXITSTATUS(status), .out = text, .out_len = (size_t)n, .err = "" };
+	close(input);
+	close(output);
+	return 0;
+}
+
 static void in_cluster(struct driver *d, struct arena *a)
 {
 	const char *timeout = getenv("KVRAIL_TEST_TIMEOUT"), *bin = getenv("KVRAIL_TEST_BIN");
@@ -222,6 +252,8 @@ static void in_cluster(struct driver *d, struct arena *a)
 		.hook = "/opt/cni/bin/kvrail-hook", .bin_dirs = bin ? bin : "/usr/lib/cni", .conf_dir = arena_printf(a, "%s/conf", d->state),
 		.cni_dir = arena_printf(a, "%s/cni", d->state), .delegate_timeout_ms = timeout ? (unsigned)atoi(timeout) : 0, .arg = d,
 	};
+	if (getenv("KVRAIL_TEST_CONTAINED"))
+		d->cluster.run_plugin = run_plugin;
 	d->host.cluster = &d->cluster;
 }
 
@@ -236,7 +268,7 @@ static void step(void *arg, const char *name)
 static int request(struct driver *d, struct arena *a)
 {
 	const struct cni_env env = { getenv("CNI_COMMAND"), getenv("CNI_CONTAINERID"), getenv("CNI_NETNS"), getenv("CNI_IFNAME"),
-				     getenv("CNI_ARGS"), getenv("CNI_PATH"), NULL, getenv("CNI_KVRAIL_PLUGIN"), getenv("CNI_KVRAIL_WITHIN") };
+				     getenv("CNI_ARGS"), getenv("CNI_PATH"), d->cluster.run_plugin ? d : NULL, getenv("CNI_KVRAIL_PLUGIN"), getenv("CNI_KVRAIL_WITHIN") };
 	_cleanup_free_ char *conf = NULL;
 	char *reply;
 	size_t len;
@@ -247,6 +279,8 @@ static int request(struct driver *d, struct arena *a)
 	r = attach_request(d->en, a, &env, conf, len, &reply);
 	if (*reply)
 		puts(reply);
+	if (env.caller)
+		attach_recover_by(d->en, env.caller);
 	return r ? 1 : 0;
 }
 

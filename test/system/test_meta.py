@@ -91,6 +91,13 @@ def node(tmp_path):
     n.close()
 
 
+@pytest.fixture
+def two_pods(tmp_path):
+    n = Cluster(tmp_path, pods=2)
+    yield n
+    n.close()
+
+
 def addresses(link, family="inet"):
     return [f"{a['local']}/{a['prefixlen']}" for a in link["addr_info"] if a["family"] == family]
 
@@ -468,6 +475,27 @@ def test_a_kill_at_every_step_loses_nothing(node, step):
     assert [n for n in node.files("host-local", "side") if n[0].isdigit()] == []
     node.cni("ADD")
     node.cni("DEL")
+    node.assert_clean()
+
+
+@pytest.mark.parametrize("step", ["add-ready", "del-cdi", "del-delegate", "del-move", "del-release", "del-forget"])
+def test_in_a_container_an_end_that_was_cut_short_waits_for_a_request_to_run_plugins(two_pods, step, monkeypatch):
+    """What plugins need is where the runtime runs them, and a recovery has no shim. The rails are back meanwhile; the next request ends it."""
+    node = two_pods
+    monkeypatch.setenv("KVRAIL_TEST_CONTAINED", "1")
+    verb = "ADD" if step.startswith("add-") else "DEL"
+    if verb == "DEL":
+        node.cni("ADD")
+    assert node.cni(verb, crash=step, check=False).returncode == -signal.SIGKILL
+    for _ in range(2):  # at the start, and as the timer does
+        node.driver("recover")
+        a, = node.list()
+        assert a["state"] == "deleting" and a["rails"] == [] and not a.get("devices") and [d["network"] for d in a["delegates"]] == ["cbr0"]
+        assert node.before.items() <= node.host_links().items() and node.leases() == [] and node.files("cdi") == []
+    node.make_pod("a,b", name="c2")
+    node.cni("ADD", container="c2", pod=node.pods[1])
+    assert [a["container"] for a in node.list()] == ["c2"] and "eth0" not in links(node.pod)
+    node.cni("DEL", container="c2", pod=node.pods[1])
     node.assert_clean()
 
 
