@@ -2,6 +2,7 @@
 """Pods with rails while parts of the cluster stop, die and come back: pods keep running, new ones come up, nothing leaks."""
 import concurrent.futures
 import itertools
+import re
 import signal
 import time
 
@@ -144,6 +145,69 @@ def test_pods_live_on_and_new_ones_come_up_when_a_service_restarts(cluster, kvra
     pods.each_has_its_own(old, far, born)
 
 
+def test_an_agent_killed_during_adds_and_dels_leaves_nothing_and_pods_still_come_and_go(cluster, kvrail, pods):
+    node = cluster.nodes[0]
+    old, far = pods.create("node1"), pods.create("node2")
+    beginning = pods.main(old).pid
+    held = len(kvrail.files(node))
+    for pause in 0, 0.3, 0.8:
+        name = pods.create("node1", wait=False)
+        wait_adding(node, held)
+        kill_agent(kvrail, node, pause)
+        pods.wait(name)
+        pods.reach(name, far)
+        pods.each_has_its_own(old, far, name)
+        sandbox = node.container(kserve.NAMESPACE, name, "main").pid
+        cluster.delete_pod(kserve.NAMESPACE, name, wait=False)
+        node.wait_for(f"! kill -0 {sandbox} 2>/dev/null", timeout=60, every=0.1)  # its DEL is next
+        kill_agent(kvrail, node, pause)
+        cluster.wait_gone(kserve.NAMESPACE, name)
+        pods.names.remove(name)
+        node.wait_for(f"[ $(find {ATTACHMENTS} -type f 2>/dev/null | wc -l) -eq {held} ]", timeout=60)
+    assert pods.main(old).pid == beginning
+    pods.reach(old, far)
+
+
+def kill_agent(kvrail, node, pause):
+    """SIGKILL after a moment; until the agent is there again."""
+    time.sleep(pause)
+    assert kvrail.kill_agent(node)
+    kvrail.wait_agent(node)
+
+
+def test_pods_live_and_end_while_the_api_server_is_away_for_a_minute(cluster, kvrail, pods):
+    node, plane = cluster.nodes[0], cluster.plane
+    old, gone, again = pods.create("node1", wait=False), pods.create("node1", wait=False), pods.create("node1", wait=False)
+    far = pods.create("node2", wait=False)
+    pods.wait(old, gone, again, far)
+    address, main = pods.address(far), pods.main(old)
+    ending, dying = pods.main(gone), pods.main(again)
+    sandbox = node.sh(f"pgrep -P $(ps -o ppid= -p {dying.pid}) | grep -vx {dying.pid}")  # the other child of their shim
+    cluster.delete_pod(kserve.NAMESPACE, gone, wait=False)
+    node.wait_for(f"grep -q 'SyncLoop DELETE.*/{gone}\"' /var/log/kubelet.log", timeout=60, every=0.1)
+    plane.api_server.kill()
+    away = time.monotonic()
+    try:
+        node.sh(f"kill -9 {sandbox}")  # kubelet makes the pod a new sandbox: a DEL, and an ADD that waits for an address
+        for c in ending, dying:
+            node.wait_for(f"! kill -0 {c.pid} 2>/dev/null", timeout=60)
+        node.wait_for("[ $(ls -d /sys/class/net/p0/device/virtfn*/net/* | wc -l) -eq 6 ]", timeout=60)  # both gave their VF back
+        while time.monotonic() < away + 60:
+            main.sh(f"ping -c 4 -W 5 -I net1 {address}")
+    finally:
+        plane.api_server.start()
+        plane.wait_ready()
+    cluster.wait_gone(kserve.NAMESPACE, gone)
+    pods.names.remove(gone)
+    for n in cluster.nodes:
+        cluster.wait_node(n.name)
+    plane.wait_for(lambda: pods.is_ready(again) and cluster.pod(kserve.NAMESPACE, again)["status"]["containerStatuses"][0]["restartCount"],
+                   f"{again} runs again", 180)
+    assert pods.main(old).pid == main.pid
+    pods.reach(again, far)
+    pods.each_has_its_own(old, again, far)
+
+
 def test_two_pods_race_for_the_last_vf_and_one_waits_until_it_is_free(cluster, kvrail, pods):
     plane = cluster.plane
     pods.create("node1", rails=6)
@@ -162,6 +226,22 @@ def test_two_pods_race_for_the_last_vf_and_one_waits_until_it_is_free(cluster, k
 def registrations(node):
     """How often the kubelet was told of the VFs."""
     return int(node.sh(f"grep -c 'Got registration request.*{kserve.RESOURCE}\"' /var/log/kubelet.log || true"))
+
+
+def test_what_pods_hold_is_given_to_nobody_when_kubelets_checkpoint_is_gone(cluster, kvrail, pods):
+    node, plane = cluster.nodes[0], cluster.plane
+    old = pods.create("node1", rails=3)
+    beginning, before = pods.main(old).pid, registrations(node)
+    node.end("kubelet", signal.SIGKILL)
+    node.sh("rm /var/lib/kubelet/device-plugins/kubelet_internal_checkpoint")
+    argv, environment, _ = node.services["kubelet"]
+    node.begin("kubelet", argv, environment)
+    plane.wait_for(lambda: registrations(node) > before, "the VFs are registered again", 120)
+    cluster.wait_node("node1")
+    new = pods.create("node1", rails=4)  # all the others
+    pods.each_has_its_own(old, new, rails=7)
+    assert pods.main(old).pid == beginning
+    pods.reach(new, old)
 
 
 def test_a_removed_socket_of_the_device_plugin_comes_back(cluster, kvrail, pods):
@@ -208,3 +288,29 @@ def test_controllers_killed_while_pods_and_networks_are_made_do_all_of_it_in_the
     for name in made:
         plane.wait_for(lambda: plane.find(f"{networks}/{name}") is None or plane.delete(f"{networks}/{name}") and False, f"{name} is gone", 120)
         plane.wait_for(lambda: plane.find(f"{nads}/{name}") is None, f"the NAD {name} is gone", 120)
+
+
+def test_a_node_whose_plug_was_pulled_gets_its_pods_back_with_their_rails(cluster, kvrail, pods):
+    """No device is offered before the agent, a pod itself, runs again: what the kubelet refuses by then is replaced."""
+    node = cluster.nodes[0]
+    far = pods.create("node2", wait=False)
+    cut = pods.replicate("node1")
+    pods.wait(far)
+    pods.wait_replicas(cut)
+    beginning = cluster.plane.get("/api/v1/nodes/node1")["status"]["nodeInfo"]["bootID"]
+    node.power_cycle()
+    cluster.plane.wait_for(lambda: cluster.plane.get("/api/v1/nodes/node1")["status"]["nodeInfo"]["bootID"] != beginning, "node1 tells that it began anew", 240)
+    cluster.wait_node("node1")
+    kvrail.wait_agent(node)
+    (again,), failed = pods.wait_replicas(cut)
+    assert all(reason == "UnexpectedAdmissionError" for _, reason, _ in failed), failed
+    pods.reach(again, far)
+    pods.each_has_its_own(again, far)
+    pods.delete()
+    cluster.plane.wait_for(lambda: shape(kvrail.found(node)) == shape(kvrail.before[node.name]), "the node is as it was", 120)
+    kvrail.before[node.name] = kvrail.found(node)
+
+
+def shape(found):
+    """All but hardware addresses: those of VFs are random, other ones after each boot."""
+    return re.sub("[0-9a-f]{2}(:[0-9a-f]{2}){5}", "ADDRESS", found["links"]), found["files"]
