@@ -113,9 +113,9 @@ class Pods:
         self.names = [n for n in self.names if n not in gone]
 
 
-def wait_adding(node, held):
-    """Until the ADD of a pod has begun on a node where attachments had @held files."""
-    node.wait_for(f"[ $(find {ATTACHMENTS} -type f 2>/dev/null | wc -l) -gt {held} ]", timeout=60, every=0.1)
+def wait_adding(node, pod):
+    """Until the ADD of a pod whose name begins so has begun on a node."""
+    node.wait_for(f"grep -qs '\"{pod}' {ATTACHMENTS}/*", timeout=60, every=0.1)
 
 
 @pytest.fixture
@@ -132,9 +132,8 @@ def test_pods_live_on_and_new_ones_come_up_when_a_service_restarts(cluster, kvra
     node = cluster.nodes[0]
     old, far = pods.create("node1"), pods.create("node2")
     beginning = pods.main(old).pid
-    held = len(kvrail.files(node))
     newborn = pods.replicate("node1")
-    wait_adding(node, held)
+    wait_adding(node, newborn)
     node.restart(service, signal.SIGKILL)
     (born,), failed = pods.wait_replicas(newborn)
     assert all(reason == "UnexpectedAdmissionError" and "no healthy devices present" in message for _, reason, message in failed), failed
@@ -149,10 +148,9 @@ def test_an_agent_killed_during_adds_and_dels_leaves_nothing_and_pods_still_come
     node = cluster.nodes[0]
     old, far = pods.create("node1"), pods.create("node2")
     beginning = pods.main(old).pid
-    held = len(kvrail.files(node))
     for pause in 0, 0.3, 0.8:
         name = pods.create("node1", wait=False)
-        wait_adding(node, held)
+        wait_adding(node, name)
         kill_agent(kvrail, node, pause)
         pods.wait(name)
         pods.reach(name, far)
@@ -163,9 +161,14 @@ def test_an_agent_killed_during_adds_and_dels_leaves_nothing_and_pods_still_come
         kill_agent(kvrail, node, pause)
         cluster.wait_gone(kserve.NAMESPACE, name)
         pods.names.remove(name)
-        node.wait_for(f"[ $(find {ATTACHMENTS} -type f 2>/dev/null | wc -l) -eq {held} ]", timeout=60)
+        wait_vfs(node, 6)
     assert pods.main(old).pid == beginning
     pods.reach(old, far)
+
+
+def wait_vfs(node, n):
+    """Until so many of the port's seven VFs are on the host."""
+    node.wait_for(f"[ $(ls -d /sys/class/net/p0/device/virtfn*/net/* | wc -l) -eq {n} ]", timeout=60)
 
 
 def kill_agent(kvrail, node, pause):
@@ -191,7 +194,7 @@ def test_pods_live_and_end_while_the_api_server_is_away_for_a_minute(cluster, kv
         node.sh(f"kill -9 {sandbox}")  # kubelet makes the pod a new sandbox: a DEL, and an ADD that waits for an address
         for c in ending, dying:
             node.wait_for(f"! kill -0 {c.pid} 2>/dev/null", timeout=60)
-        node.wait_for("[ $(ls -d /sys/class/net/p0/device/virtfn*/net/* | wc -l) -eq 6 ]", timeout=60)  # both gave their VF back
+        wait_vfs(node, 6)  # both gave theirs back
         while time.monotonic() < away + 60:
             main.sh(f"ping -c 4 -W 5 -I net1 {address}")
     finally:
