@@ -25,6 +25,8 @@ class Cluster(Node):
     def __init__(self, path, **kw):
         super().__init__(path, **kw)
         ip("link", "set", "lo", "up", ns=self.host)
+        # with an address of its own: bridge gives it one with the first pod, and fails ever after if it is killed between that pod's port and the address
+        ip("link", "add", "cbr0", "address", "02:00:00:00:01:00", "type", "bridge", ns=self.host)
         for d in ("pods", "conf", "status", "cni", "plugins"):
             (path / d).mkdir()
         self.bin = f"{path}/plugins:{PLUGINS}"
