@@ -11,7 +11,7 @@ import pytest
 import kserve
 import nodes
 from control import ClusterError
-from kvrail import ATTACHMENTS
+from kvrail import STATE
 
 number = itertools.count(1)
 
@@ -110,12 +110,12 @@ class Pods:
             self.cluster.wait_gone(kserve.NAMESPACE, n)
         for s in () if names else self.sets:
             self.plane.wait_for(lambda: not self.of(s), f"the pods of {s} are gone", 180)
-        self.names = [n for n in self.names if n not in gone]
+        self.names, self.sets = [n for n in self.names if n not in gone], self.sets if names else []
 
 
 def wait_adding(node, pod):
     """Until the ADD of a pod whose name begins so has begun on a node."""
-    node.wait_for(f"grep -qs '\"{pod}' {ATTACHMENTS}/*", timeout=60, every=0.1)
+    node.wait_for(f"grep -rqs '\"{pod}' {STATE}/attach", timeout=60, every=0.1)
 
 
 @pytest.fixture
@@ -315,5 +315,5 @@ def test_a_node_whose_plug_was_pulled_gets_its_pods_back_with_their_rails(cluste
 
 
 def shape(found):
-    """All but hardware addresses: those of VFs are random, other ones after each boot."""
-    return re.sub("[0-9a-f]{2}(:[0-9a-f]{2}){5}", "ADDRESS", found["links"]), found["files"]
+    """All but what is another after each boot: hardware addresses of VFs, and the ids of sandboxes (a controller has one here too)."""
+    return re.sub("[0-9a-f]{2}(:[0-9a-f]{2}){5}", "ADDRESS", found["links"]), sorted(re.sub("[0-9a-f]{64}", "SANDBOX", f) for f in found["files"])
