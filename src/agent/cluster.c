@@ -39,6 +39,7 @@ static void answers(struct cluster *cl)
 		.run_plugin = hostrun_run,
 		.bin_dirs = o->cni_bin_dir, .conf_dir = o->multus_conf_dir, .cni_dir = o->multus_dir,
 		.cdi_dir = o->cdi_dir, .env_dir = o->env_dir, .hook = cl->hook, .delegate_timeout_ms = DELEGATE_MS, .arg = cl,
+		.contained = getenv("KUBERNETES_SERVICE_HOST"), /* which the kubelet sets in every container */
 	};
 }
 

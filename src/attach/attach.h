@@ -85,7 +85,7 @@ struct attach_cluster {
 	 * Run the plugin at @path where the runtime runs such, with the host's programs and files around it (the agent's container has
 	 * neither iptables nor another plugin's socket): the shim does it. @caller is that of the request's cni_env; @env are
 	 * its CNI_ variables ("NAME=VALUE", NULL-terminated). -ENOTCONN: no shim is there that can (none asked, or it has left): run it here.
-	 * -ENOENT, -EACCES, ...: it could not be executed. Is NULL where the agent is not in a container.
+	 * -ENOENT, -EACCES, ...: it could not be executed. NULL: always here.
 	 */
 	int (*run_plugin)(void *caller, struct arena *a, const char *path, const char *const *env, const char *in, size_t in_len,
 			  unsigned timeout_s, struct attach_ran *ret, struct err *e);
@@ -96,6 +96,7 @@ struct attach_cluster {
 	const char *conf_dir;  /* configurations named by clusterNetwork and empty NADs: "/etc/cni/multus/net.d" */
 	const char *cni_dir;   /* Multus' scratch and libcni's results: "/var/lib/cni/multus" */
 	unsigned delegate_timeout_ms;
+	bool contained; /* the agent is in a container: plugins that no shim is there for (attach_recover()) wait for one */
 	void *arg;
 };
 
@@ -148,8 +149,8 @@ int attach_request(struct attach_engine *en, struct arena *a, const struct cni_e
 /* Undo what journals say is half done, apply spooled DELs, drop attachments whose namespace is gone. At start, and when asked. */
 int attach_recover(struct attach_engine *en, struct err *e);
 /*
- * By the shim of a request that is done: finish the deletions of which only the plugins are left that run_plugin() is for. attach_recover()
- * cannot: what those plugins need (iptables, their own files) is where the runtime is, not in the agent's container. Not to be called
+ * By the shim of a request that is done: finish the deletions of which only other makers' plugins are left. attach_recover() cannot from
+ * within a container: what those plugins need (iptables, their own files) is where the runtime is. Not to be called
  * for a plugin that runs within another request. After a few seconds it leaves what remains to the next request.
  */
 void attach_recover_by(struct attach_engine *en, void *caller);

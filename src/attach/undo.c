@@ -289,12 +289,12 @@ static void timing(const struct undo *u, const char *stage, uint64_t since)
 
 char engine_recovery;
 
-/* Here, in a container of its own, the agent has not what plugins find where the runtime runs them. */
+/* In a container of its own the agent has not what plugins find where the runtime runs them. */
 static bool must_wait(const struct undo *u)
 {
 	const struct attach_cluster *c = u->en->host.cluster;
 
-	return u->caller == CALLER_RECOVERY && c && c->run_plugin;
+	return u->caller == CALLER_RECOVERY && c && c->contained;
 }
 
 /* The delegates of the default network, or the others, in reverse. */

@@ -253,7 +253,7 @@ static void in_cluster(struct driver *d, struct arena *a)
 		.cni_dir = arena_printf(a, "%s/cni", d->state), .delegate_timeout_ms = timeout ? (unsigned)atoi(timeout) : 0, .arg = d,
 	};
 	if (getenv("KVRAIL_TEST_CONTAINED"))
-		d->cluster.run_plugin = run_plugin;
+		d->cluster.run_plugin = run_plugin, d->cluster.contained = true;
 	d->host.cluster = &d->cluster;
 }
 
