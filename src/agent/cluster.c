@@ -54,7 +54,7 @@ int cluster_open(struct agent *ag, struct err *e)
 	cl->ag = ag;
 	pthread_mutex_init(&cl->lock, NULL);
 	pthread_cond_init(&cl->wake, NULL);
-	cl->hostrun = hostrun_new();
+	cl->hostrun = hostrun_new(ag->options->socket);
 	cl->failures = failures_new();
 	ag->cluster = cl;
 	r = kube_open(&ko, &cl->kube, e);

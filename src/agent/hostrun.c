@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "agent/hostrun.h"
 #include "base/base64.h"
@@ -22,6 +25,7 @@ struct talk {
 	char id[33];
 	enum phase phase;
 	bool alone; /* the shim did not come back */
+	long alive; /* the byte that it locks; 0: none */
 	pthread_cond_t changed;
 	struct arena *arena; /* of the work's thread */
 	hostrun_work work;
@@ -39,14 +43,19 @@ struct hostrun {
 	struct talk *talks;
 	size_t n;
 	bool ending;
+	char *shims; /* path of the file whose bytes they lock */
+	int shims_fd;
 };
 
-struct hostrun *hostrun_new(void)
+struct hostrun *hostrun_new(const char *socket)
 {
 	struct hostrun *p = calloc(1, sizeof(*p));
 
-	if (!p)
+	if (!p || asprintf(&p->shims, "%s.shims", socket) < 0)
 		abort();
+	p->shims_fd = open(p->shims, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (p->shims_fd < 0)
+		log_warn("%s: %s; a shim that is killed is noticed late", p->shims, strerror(errno));
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->changed, NULL);
 	return p;
@@ -70,6 +79,11 @@ struct hostrun *hostrun_free(struct hostrun *p)
 	pthread_mutex_unlock(&p->lock);
 	pthread_cond_destroy(&p->changed);
 	pthread_mutex_destroy(&p->lock);
+	if (p->shims_fd >= 0) {
+		unlink(p->shims);
+		close(p->shims_fd);
+	}
+	free(p->shims);
 	free(p);
 	return NULL;
 }
@@ -136,7 +150,7 @@ static void make_id(char id[33])
 		snprintf(id + 2 * i, 3, "%02x", bytes[i]);
 }
 
-void hostrun_begin(struct hostrun *p, struct arena *a, hostrun_work work, const void *arg, size_t size, struct httpd_request *rq,
+void hostrun_begin(struct hostrun *p, struct arena *a, hostrun_work work, const void *arg, size_t size, long alive, struct httpd_request *rq,
 		   struct httpd_reply *reply)
 {
 	struct talk *t = calloc(1, sizeof(*t));
@@ -149,6 +163,7 @@ void hostrun_begin(struct hostrun *p, struct arena *a, hostrun_work work, const 
 	t->of = p;
 	t->arena = a;
 	t->work = work;
+	t->alive = alive;
 	make_id(t->id);
 	pthread_cond_init(&t->changed, NULL);
 	pthread_mutex_lock(&p->lock);
@@ -220,16 +235,25 @@ static char *make_order(const struct talk *t, struct arena *a, const char *path,
 	return text;
 }
 
+/* A shim that is killed takes its plugin along (cni/plugin.c). */
+static bool shim_lives(const struct talk *t)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = t->alive, .l_len = 1 };
+
+	return !t->alive || t->of->shims_fd < 0 || fcntl(t->of->shims_fd, F_OFD_GETLK, &lock) < 0 || lock.l_type != F_UNLCK;
+}
+
 /* Until the shim has answered. Lock held. false: it does not come back. */
 static bool wait_answer(struct talk *t, unsigned timeout_s)
 {
-	struct timespec until;
+	struct timespec look;
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += timeout_s + PATIENCE_S;
-	while (t->phase == ORDERED && !t->of->ending)
-		if (pthread_cond_timedwait(&t->changed, &t->of->lock, &until))
-			break;
+	clock_gettime(CLOCK_REALTIME, &look);
+	for (unsigned s = 0; t->phase == ORDERED && !t->of->ending && s < timeout_s + PATIENCE_S && shim_lives(t); s++) {
+		look.tv_sec++;
+		while (t->phase == ORDERED && !t->of->ending && !pthread_cond_timedwait(&t->changed, &t->of->lock, &look))
+			;
+	}
 	if (t->phase == ANSWERED)
 		return true;
 	t->alone = true;

@@ -12,16 +12,17 @@
 
 struct hostrun;
 
-struct hostrun *hostrun_new(void);
+/* @socket: where shims ask; SOCKET.shims is made, by which they show that they live (cni/agent.h). */
+struct hostrun *hostrun_new(const char *socket);
 /* Waits for conversations that are under way: their shims are told to try again. NULL is fine; returns NULL. */
 struct hostrun *hostrun_free(struct hostrun *p);
 
 /*
  * Run @work with a caller for struct cni_env, and answer @rq with an order or with what @work put into *status and *text (in @a).
- * @arg is copied (@size bytes); what it points to must live in @a, which is the conversation's.
+ * @arg is copied (@size bytes); what it points to must live in @a, which is the conversation's. @alive: the number that the shim sent, 0: none.
  */
 typedef void (*hostrun_work)(void *arg, struct arena *a, void *caller, int *status, const char **text);
-void hostrun_begin(struct hostrun *p, struct arena *a, hostrun_work work, const void *arg, size_t size, struct httpd_request *rq,
+void hostrun_begin(struct hostrun *p, struct arena *a, hostrun_work work, const void *arg, size_t size, long alive, struct httpd_request *rq,
 		   struct httpd_reply *reply);
 /* POST /cni/exec */
 void hostrun_go_on(struct hostrun *p, struct httpd_request *rq, struct httpd_reply *reply);

@@ -99,7 +99,7 @@ static void cni_request(struct agent *ag, struct httpd_request *rq, struct httpd
 	if (doc_parse_json(a, "the shim's request", rq->body, rq->body_len, 2 * CONF_MAX, &c.body, &e) < 0) {
 		httpd_say(reply, 400, cni_error(rq->arena, CNI_DECODE, e.msg));
 	} else if (ag->cluster && doc_bool(c.body, "exec", false)) {
-		hostrun_begin(ag->cluster->hostrun, a, converse, &c, sizeof(c), rq, reply);
+		hostrun_begin(ag->cluster->hostrun, a, converse, &c, sizeof(c), (long)doc_int(c.body, "alive", 0), rq, reply);
 		return; /* the arena is the conversation's */
 	} else {
 		const char *text = cni(ag, a, NULL, c.body, &status);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
 #include <strings.h>
@@ -41,6 +42,21 @@ int agent_connect(const char *path, unsigned wait_ms)
 		nanosleep(&pause, NULL);
 		wait_ms -= RETRY_MS;
 	}
+}
+
+long agent_mark_alive(const char *path)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = getpid(), .l_len = 1 };
+	char name[200];
+	struct text t = { name, 0, sizeof(name), false };
+	int fd;
+
+	text_str(&t, path);
+	text_str(&t, ".shims");
+	text_add(&t, "", 1);
+	fd = t.full ? -1 : open(name, O_RDWR | O_CLOEXEC);
+	/* it stays open to the end, which closes it */
+	return fd >= 0 && fcntl(fd, F_OFD_SETLK, &lock) == 0 ? lock.l_start : 0;
 }
 
 static int send_all(int fd, const char *p, size_t len)

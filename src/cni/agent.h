@@ -7,6 +7,11 @@
 
 /* A connected socket, or a negative errno. Tries again for @wait_ms while nobody listens there. */
 int agent_connect(const char *path, unsigned wait_ms);
+/*
+ * Lets the agent of the socket @path see how long this process lives: a lock of one byte of @path.shims, which the kernel takes away at its
+ * end (fcntl(2), open file description locks). The byte's number, or 0: there is no such file, an agent of an earlier version.
+ */
+long agent_mark_alive(const char *path);
 
 struct agent_reply {
 	int status;

@@ -104,9 +104,14 @@ static ssize_t read_conf(void)
 	return (ssize_t)len;
 }
 
+static const char *socket_path(void)
+{
+	return env_or("KVRAIL_SOCKET", "/run/kvrail/agent.sock");
+}
+
 #define PLUGIN_VAR "CNI_KVRAIL_PLUGIN" /* under which name this was called: that of an IPAM plugin is in no configuration's "type" */
 
-/* {"env": {every CNI_ variable}, "config": base64}: what Multus' shim sends to its daemon; "exec": this one runs plugins for it. */
+/* {"env": {every CNI_ variable}, "config": base64}: what Multus' shim sends to its daemon; "exec": this one runs plugins for it, while it is "alive". */
 static struct text make_body(const char *name, size_t conf_len)
 {
 	struct text t = { body, 0, sizeof(body), false };
@@ -123,7 +128,9 @@ static struct text make_body(const char *name, size_t conf_len)
 		text_str(&t, ":");
 		text_json(&t, eq + 1, strlen(eq + 1));
 	}
-	text_str(&t, "},\"exec\":true,\"config\":\"");
+	text_str(&t, "},\"exec\":true,\"alive\":");
+	text_num(&t, (unsigned long long)agent_mark_alive(socket_path()));
+	text_str(&t, ",\"config\":\"");
 	text_base64(&t, conf, conf_len);
 	text_str(&t, "\"}");
 	return t;
@@ -183,7 +190,7 @@ static int print_reply(const struct agent_reply *rp, bool add, size_t conf_len)
 /* One request on a connection of its own. */
 static int ask(const char *path, unsigned wait_ms, const struct text *t, bool add, struct agent_reply *rp)
 {
-	int fd = agent_connect(env_or("KVRAIL_SOCKET", "/run/kvrail/agent.sock"), wait_ms), r;
+	int fd = agent_connect(socket_path(), wait_ms), r;
 
 	if (fd < 0)
 		return fd;

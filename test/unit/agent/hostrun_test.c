@@ -3,8 +3,10 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "agent/hostrun.h"
@@ -12,12 +14,14 @@
 #include "base/clock.h"
 #include "codec/doc.h"
 
+#define SOCKET "/tmp/kvrail-hostrun-test.sock"
+
 struct plan {
 	unsigned orders, timeout_s;
 	int results[4];
 	struct attach_ran ran[4];
 	struct err e;
-	unsigned done;
+	_Atomic unsigned done;
 };
 
 /* Orders as many plugins as planned, then replies. */
@@ -42,11 +46,16 @@ struct side {
 	struct httpd_reply reply;
 };
 
-static void begin(struct hostrun *h, struct side *s, struct plan *p)
+static void begin_alive(struct hostrun *h, struct side *s, struct plan *p, long alive)
 {
 	*s = (struct side){ .arena = arena_new() };
 	s->rq.arena = s->arena;
-	hostrun_begin(h, arena_new(), work, &p, sizeof(p), &s->rq, &s->reply);
+	hostrun_begin(h, arena_new(), work, &p, sizeof(p), alive, &s->rq, &s->reply);
+}
+
+static void begin(struct hostrun *h, struct side *s, struct plan *p)
+{
+	begin_alive(h, s, p, 0);
 }
 
 static void go_on(struct hostrun *h, struct side *s, const char *body)
@@ -84,7 +93,7 @@ static void an_order_goes_out_and_its_answer_comes_back(void **state)
 {
 	static const char env[] = "CNI_COMMAND=ADD\0CNI_IFNAME=eth0";
 	struct plan p = { .orders = 2, .timeout_s = 5 };
-	struct hostrun *h = hostrun_new();
+	struct hostrun *h = hostrun_new(SOCKET);
 	struct side s;
 	yyjson_val *v;
 
@@ -116,7 +125,7 @@ static void an_order_goes_out_and_its_answer_comes_back(void **state)
 static void a_plugin_that_cannot_be_executed_is_its_errno(void **state)
 {
 	struct plan p = { .orders = 1, .timeout_s = 5 };
-	struct hostrun *h = hostrun_new();
+	struct hostrun *h = hostrun_new(SOCKET);
 	struct side s;
 
 	begin(h, &s, &p);
@@ -134,7 +143,7 @@ static void nonsense_from_a_shim_fails_the_plugin_and_not_the_agent(void **state
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		struct plan p = { .orders = 1, .timeout_s = 5 };
-		struct hostrun *h = hostrun_new();
+		struct hostrun *h = hostrun_new(SOCKET);
 		struct side s;
 
 		begin(h, &s, &p);
@@ -148,7 +157,7 @@ static void nonsense_from_a_shim_fails_the_plugin_and_not_the_agent(void **state
 static void an_answer_to_no_order_is_refused(void **state)
 {
 	struct plan p = { .orders = 1, .timeout_s = 5 };
-	struct hostrun *h = hostrun_new();
+	struct hostrun *h = hostrun_new(SOCKET);
 	struct side s, other = { .arena = arena_new() };
 	const char *id;
 
@@ -173,7 +182,7 @@ static void an_answer_to_no_order_is_refused(void **state)
 static void the_end_does_not_wait_for_a_shim_that_is_gone(void **state)
 {
 	struct plan p = { .orders = 2, .timeout_s = 100 };
-	struct hostrun *h = hostrun_new();
+	struct hostrun *h = hostrun_new(SOCKET);
 	struct side s;
 	uint64_t before = clock_ns();
 
@@ -186,6 +195,31 @@ static void the_end_does_not_wait_for_a_shim_that_is_gone(void **state)
 	assert_int_equal(p.results[0], -ETIMEDOUT);
 	assert_int_equal(p.results[1], -ENOTCONN);
 	arena_free(s.arena);
+}
+
+/* Its lock goes with it; nobody waits as long as the plugin might take. */
+static void a_shim_that_was_killed_is_noticed(void **state)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 4711, .l_len = 1 };
+	struct plan p = { .orders = 1, .timeout_s = 100 };
+	struct hostrun *h = hostrun_new(SOCKET);
+	int fd = open(SOCKET ".shims", O_RDWR | O_CLOEXEC);
+	struct side s;
+
+	assert_true(fd >= 0);
+	assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
+	begin_alive(h, &s, &p, 4711);
+	assert_non_null(order(&s));
+	clock_sleep_ms(1500);
+	assert_false(p.done);
+	close(fd);
+	for (unsigned i = 0; !p.done && i < 500; i++)
+		clock_sleep_ms(10);
+	assert_true(p.done);
+	assert_int_equal(p.results[0], -ETIMEDOUT);
+	arena_free(s.arena);
+	hostrun_free(h);
+	assert_int_equal(access(SOCKET ".shims", F_OK), -1);
 }
 
 static void without_a_caller_plugins_are_run_here(void **state)
@@ -203,6 +237,7 @@ int main(void)
 		cmocka_unit_test(nonsense_from_a_shim_fails_the_plugin_and_not_the_agent),
 		cmocka_unit_test(an_answer_to_no_order_is_refused),
 		cmocka_unit_test(the_end_does_not_wait_for_a_shim_that_is_gone),
+		cmocka_unit_test(a_shim_that_was_killed_is_noticed),
 		cmocka_unit_test(without_a_caller_plugins_are_run_here),
 	};
 
