@@ -247,6 +247,27 @@ def test_a_del_that_comes_again_asks_nobody(host, system, namespace):
     assert [c.split()[0] for c in host.default_calls()] == ["ADD", "DEL", "ADD", "DEL", "DEL"]
 
 
+def test_a_runtime_that_dies_with_its_plugin_holds_up_no_other_request(host, system, namespace):
+    """The plugin might have taken two minutes; that its shim is dead is known at once."""
+    rails(system, namespace)
+    host.start().wait_ready()
+    host.pod(namespace, "p", NETWORKS, DEVICES)
+    script, hang = host.bin / "fake-default", host.dir / "hang"
+    works = script.read_text()
+    script.write_text(f"#!/bin/sh\n[ $CNI_COMMAND = ADD ] && touch {hang} && exec sleep 100\nexit 0\n")
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        dead = pool.submit(host.cni, "ADD", namespace, "p")
+        host.wait_for(hang.exists, "the plugin to hang")
+        script.write_text(works)
+        shim, = [p.name for p in pathlib.Path("/proc").glob("[0-9]*") if os.path.exists(p / "exe") and os.path.realpath(p / "exe") == str(host.bin / "kvrail")]
+        os.kill(int(shim), signal.SIGKILL)
+        assert dead.result().returncode == -signal.SIGKILL
+    host.wait_for(lambda: not os.listdir(host.state / "attach"), "the end of what the dead runtime asked for", 20)
+    assert {"d0", "d1", "d2", "d3"} <= host.host_links() and not held(system, namespace)
+    host.add(namespace, "p", container="again")
+    host.delete(namespace, "p", container="again")
+
+
 def test_a_pod_that_is_another_by_now_is_refused_and_gets_no_made_up_result(host, system, namespace):
     rails(system, namespace)
     host.start().wait_ready()

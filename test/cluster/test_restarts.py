@@ -135,7 +135,7 @@ def test_pods_live_on_and_new_ones_come_up_when_a_service_restarts(cluster, kvra
     newborn = pods.replicate("node1")
     wait_adding(node, newborn)
     node.restart(service, signal.SIGKILL)
-    (born,), failed = pods.wait_replicas(newborn, timeout=420)  # the agent waits two minutes for a plugin whose shim died with containerd
+    (born,), failed = pods.wait_replicas(newborn)
     assert all(reason == "UnexpectedAdmissionError" and "no healthy devices present" in message for _, reason, message in failed), failed
     assert len(failed) <= (service == "kubelet")
     assert pods.main(old).pid == beginning
