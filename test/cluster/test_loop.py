@@ -14,7 +14,7 @@ import kserve
 from control import ClusterError
 from kserve import NAMESPACE, RESOURCE
 
-PODS = int(os.environ.get("KVRAIL_LOOP_PODS", "28"))
+PODS = int(os.environ.get("KVRAIL_LOOP_PODS", "14"))
 OTHER = "openshift.io/p13rdma"  # of the second port, whose network KServe's file puts into a namespace of its own
 NETWORKS = f"{kserve.NETWORK},llm-test2/roce-p13"
 BASE = f"/api/v1/namespaces/{NAMESPACE}/pods"
