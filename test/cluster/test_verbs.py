@@ -22,6 +22,7 @@ RARE = {
         ("get", NETWORKS, "network-attachment-definitions"): "a network is younger than the last event of the watch",
         ("get", ADDRESSES, "nodeslicepools"): "a network sets node_slice_size",
         ("patch", "", "events"): "what an event tells happens again",
+        ("get", "apps", "daemonsets"): "an agent is ended, and not killed",
     },
     "kvrail-controller": {
         **{k: v for k, v in RESERVATIONS.items() if k[0] != "get"},
@@ -30,6 +31,9 @@ RARE = {
         ("create", STATES, "sriovnetworknodestates"): "the controller is on a node before its agent",
         ("delete", STATES, "sriovnetworknodestates"): "a node is gone for long",
         ("delete", "kvrail.io", "railnodes"): "a node is gone",
+        ("delete", "kvrail.io", "railpolicies"): "a policy is gone",
+        ("delete", NETWORKS, "network-attachment-definitions"): "a network is gone",
+        ("patch", "", "events"): "what an event tells happens again",
         ("patch", "", "secrets"): "the webhooks' certificates are renewed",
         **{("patch", STATES, kind + part): "there are such networks" for kind in ("sriovibnetworks", "ovsnetworks") for part in ("", "/status")},
     },
