@@ -68,7 +68,7 @@ static const char *cni(struct agent *ag, struct arena *a, void *caller, yyjson_v
 	begun = clock_ns();
 	code = attach_request(ag->engine, a, &env, conf, len, &reply);
 	agent_metrics_timing(&ag->metrics, env.command ? env.command : "-", "total", (double)(clock_ns() - begun) / 1e9);
-	if (caller && !env.within && !env.plugin)
+	if (caller && !env.within)
 		attach_recover_by(ag->engine, caller);
 	after_cni(ag, &env, code, reply);
 	if (code)
