@@ -386,6 +386,24 @@ def test_an_agent_killed_at_any_step_of_a_pods_network_leaves_nothing_and_gives_
         nothing_is_left(host, system, namespace)
 
 
+def test_an_agent_in_a_pod_leaves_the_default_network_of_an_end_that_was_cut_short_to_the_next_request(host, system, namespace):
+    rails(system, namespace)
+    (host.dir / "cdi").mkdir()
+    in_pod = {"KUBERNETES_SERVICE_HOST": "10.96.0.1"}
+    host.start("--keep-cni-conf", env={**in_pod, "KVRAIL_CRASH_AT": "del-move"}).wait_ready()
+    host.pod(namespace, "p", NETWORKS, DEVICES)
+    host.add(namespace, "p")
+    dies(host, "DEL", namespace)
+    host.start("--keep-cni-conf", env=in_pod).wait_ready()
+    host.wait_for(lambda: not os.listdir(host.state / "spool") and not held(system, namespace), "the rails to be back")
+    assert {"d0", "d1", "d2", "d3"} <= host.host_links()
+    waiting, = os.listdir(host.state / "attach")
+    host.add(namespace, "p", container="again")
+    assert waiting not in os.listdir(host.state / "attach") and len(os.listdir(host.state / "attach")) == 1
+    host.delete(namespace, "p", container="again")
+    nothing_is_left(host, system, namespace)
+
+
 def test_missing_crds_are_named_with_the_command_that_installs_them(tmp_path, boot_plane):
     plane = boot_plane()
     plane.namespace("kvrail-system")
