@@ -34,6 +34,15 @@ static void on_lost(void *arg)
 	set_leading(arg, false);
 }
 
+/* So that a person who looks at this log knows whose to look at. */
+static void on_holder(void *arg, const char *holder)
+{
+	const struct controller *c = arg;
+
+	if (*holder && strcmp(holder, c->options->identity))
+		log_info("%s holds the lease: this replica stands by", holder);
+}
+
 static void init(struct controller *c, const struct controller_options *o)
 {
 	const char *crash = secure_getenv("KVRAIL_CRASH_AT");
@@ -62,30 +71,12 @@ static int start_webhook(struct controller *c, struct err *e)
 	return webhook_start(c->kube, c->informers[WORLD_NADS], &c->webhook_options, &c->webhook, e);
 }
 
-/* Who leads instead of us: once, so that a person who looks at this log knows whose to look at. */
-static void say_who_leads(struct controller *c)
-{
-	_cleanup_arena_ struct arena *a = arena_new();
-	const char *holder = "";
-	bool waiting = true;
-
-	for (unsigned tries = 0; tries < 50 && waiting && !*holder; tries++) {
-		clock_sleep_ms(100);
-		holder = election_holder(c->election, a, NULL);
-		pthread_mutex_lock(&c->lock);
-		waiting = !c->leading && !c->stop;
-		pthread_mutex_unlock(&c->lock);
-	}
-	if (waiting && *holder && strcmp(holder, c->options->identity))
-		log_info("%s holds the lease: this replica stands by", holder);
-}
-
 /* Everything that needs the API server, in a thread of its own so that a signal always ends the program. */
 static void *start(void *arg)
 {
 	struct controller *c = arg;
 	struct election_options lease = { .namespace = c->options->home, .name = LEASE, .identity = c->options->identity,
-					  .release = true, .started = on_leading, .stopped = on_lost, .arg = c };
+					  .release = true, .started = on_leading, .stopped = on_lost, .observed = on_holder, .arg = c };
 	int r;
 
 	if (controller_preflight(c) < 0)
@@ -103,7 +94,6 @@ static void *start(void *arg)
 		return NULL;
 	}
 	c->started = true;
-	say_who_leads(c);
 	log_info("watching %s; policies and node states in %s", kube_server(c->kube), c->options->namespace);
 	controller_worker(c);
 	return NULL;

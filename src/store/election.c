@@ -157,12 +157,24 @@ static void give_back(struct election *el)
 		log_debug("giving the lease %s/%s back: %s", el->ref.namespace, el->ref.name, e.msg);
 }
 
+/* Only the election's thread changes the holder: it may read it without the lock. */
+static void note_holder(struct election *el)
+{
+	if (!strcmp(el->holder, el->seen.holder))
+		return;
+	pthread_mutex_lock(&el->lock);
+	snprintf(el->holder, sizeof(el->holder), "%s", el->seen.holder);
+	pthread_mutex_unlock(&el->lock);
+	if (el->o.observed)
+		el->o.observed(el->o.arg, el->holder);
+}
+
 static void set_leader(struct election *el, bool leader, uint64_t renewed_ns)
 {
+	note_holder(el);
 	pthread_mutex_lock(&el->lock);
 	el->leader = leader;
 	el->renewed_ns = renewed_ns;
-	snprintf(el->holder, sizeof(el->holder), "%s", el->seen.holder);
 	if (leader)
 		el->why = (struct err){ 0 };
 	pthread_cond_broadcast(&el->changed);
@@ -171,9 +183,9 @@ static void set_leader(struct election *el, bool leader, uint64_t renewed_ns)
 
 static void note_failure(struct election *el, const struct err *e)
 {
+	note_holder(el);
 	pthread_mutex_lock(&el->lock);
 	el->why = *e;
-	snprintf(el->holder, sizeof(el->holder), "%s", el->seen.holder);
 	pthread_mutex_unlock(&el->lock);
 }
 

@@ -158,6 +158,7 @@ struct election_options {
 	bool release;				  /* give the lease back on stop */
 	void (*started)(void *arg);		  /* in the election's thread */
 	void (*stopped)(void *arg);		  /* the lease was lost: no write may follow */
+	void (*observed)(void *arg, const char *holder); /* another one holds it than before ("" nobody); may be NULL */
 	void *arg;
 };
 
