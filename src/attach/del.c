@@ -4,8 +4,11 @@
 #include <string.h>
 
 #include "attach/engine.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "linux/netns.h"
+
+#define BY_REQUEST_MS 5000 /* of a request's time, for what others left */
 
 /* From here on a restart goes on with the deletion. A full disk must not stop it: the undo itself frees. */
 static const struct attachment *mark_deleting(struct attach_engine *en, const struct attachment *at)
@@ -95,21 +98,43 @@ int del_if_dead(struct attach_engine *en, const char *container, const char *ifn
 	return r < 0 ? err_wrap(e, r, "container %s, interface %s", container, ifname) : 0;
 }
 
-void del_waiting(struct attach_engine *en, const char *container, const char *ifname, void *caller)
+/* By @caller's shim; what another request works at is left to it. */
+static void finish(struct attach_engine *en, const struct request_id *id, void *caller)
 {
 	const struct attachment *at;
 	struct busy busy;
 	struct err e;
 
-	if (!engine_try_container(en, &busy, container))
+	if (!engine_try_container(en, &busy, id->container))
 		return;
-	at = engine_find(en, container, ifname);
+	at = engine_find(en, id->container, id->ifname);
 	if (at && undo_waits(at)) {
-		log_info("container %s, interface %s: undoing what waited for a request", container, ifname);
+		log_info("container %s, interface %s: undoing what waited for a request", id->container, id->ifname);
 		if (attachment_undo(en, at, caller, &e) < 0)
-			log_warn("container %s, interface %s: %s", container, ifname, e.msg);
+			log_warn("container %s, interface %s: %s", id->container, id->ifname, e.msg);
 	}
 	engine_unlock_container(en, &busy);
+}
+
+void attach_recover_by(struct attach_engine *en, void *caller)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	struct request_id *ids = NULL, *id;
+	uint64_t begun = clock_ns();
+	size_t n = 0;
+
+	pthread_mutex_lock(&en->lock);
+	for (size_t i = 0; i < en->n; i++) {
+		const struct attachment *at = en->attachments[i];
+
+		if (!undo_waits(at))
+			continue;
+		id = arena_push(a, &ids, &n, sizeof(*id));
+		*id = (struct request_id){ arena_strdup(a, at->container), arena_strdup(a, at->ifname) };
+	}
+	pthread_mutex_unlock(&en->lock);
+	for (size_t i = 0; i < n && clock_ns() - begun < BY_REQUEST_MS * 1000000ull; i++)
+		finish(en, &ids[i], caller);
 }
 
 static bool is_valid(const struct request *rq, const struct request_id *id)

@@ -28,14 +28,20 @@ static bool is_busy(const struct attach_engine *en, const char *container)
 	return false;
 }
 
+/* The lock is held, and nobody works at the container. */
+static void make_busy(struct attach_engine *en, struct busy *b, const char *container)
+{
+	b->container = container;
+	b->next = en->busy;
+	en->busy = b;
+}
+
 void engine_lock_container(struct attach_engine *en, struct busy *b, const char *container)
 {
 	pthread_mutex_lock(&en->lock);
 	while (is_busy(en, container))
 		pthread_cond_wait(&en->changed, &en->lock);
-	b->container = container;
-	b->next = en->busy;
-	en->busy = b;
+	make_busy(en, b, container);
 	pthread_mutex_unlock(&en->lock);
 }
 
@@ -45,11 +51,8 @@ bool engine_try_container(struct attach_engine *en, struct busy *b, const char *
 
 	pthread_mutex_lock(&en->lock);
 	free = !is_busy(en, container);
-	if (free) {
-		b->container = container;
-		b->next = en->busy;
-		en->busy = b;
-	}
+	if (free)
+		make_busy(en, b, container);
 	pthread_mutex_unlock(&en->lock);
 	return free;
 }

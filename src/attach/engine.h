@@ -166,8 +166,6 @@ int del_run(struct attach_engine *en, const char *container, const char *ifname,
 void del_superseded(struct attach_engine *en, struct arena *a, const struct request *rq);
 /* For the recovery: undo what the journal holds of @container, @ifname if it is not ready, or its namespace is gone. */
 int del_if_dead(struct attach_engine *en, const char *container, const char *ifname, struct err *e);
-/* Finish what waits for a request, by @caller's shim; what another request works at is left to it. */
-void del_waiting(struct attach_engine *en, const char *container, const char *ifname, void *caller);
 /* All attachments of configuration @rq->name that are not in @rq->valid. */
 int gc_run(struct attach_engine *en, const struct request *rq, struct err *e);
 /* Container and interface of every attachment, in @a. */

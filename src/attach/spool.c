@@ -4,12 +4,10 @@
 #include <string.h>
 
 #include "attach/engine.h"
-#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 
 #define BODY_MAX (4u << 20)
-#define BY_REQUEST_MS 5000 /* of a request's time, for what others left */
 
 static int by_name(const void *x, const void *y)
 {
@@ -106,17 +104,6 @@ int spool_apply(struct attach_engine *en, struct err *e)
 		}
 	}
 	return first;
-}
-
-void attach_recover_by(struct attach_engine *en, void *caller)
-{
-	_cleanup_arena_ struct arena *a = arena_new();
-	uint64_t begun = clock_ns();
-	size_t n;
-	struct request_id *ids = engine_ids(en, a, NULL, &n);
-
-	for (size_t i = 0; i < n && clock_ns() - begun < BY_REQUEST_MS * 1000000ull; i++)
-		del_waiting(en, ids[i].container, ids[i].ifname, caller);
 }
 
 int attach_recover(struct attach_engine *en, struct err *e)
