@@ -17,7 +17,8 @@ def test_nodes_are_ready_with_ports_and_gpus(cluster):
         assert node["status"]["nodeInfo"]["kubeletVersion"] == "v1.34.2"
         cluster.plane.wait_for(lambda: cluster.plane.get(f"/api/v1/nodes/{n.name}")["status"]["allocatable"].get("nvidia.com/gpu") == "8",
                                "8 GPUs are offered", 60)
-        assert int(node["status"]["capacity"]["cpu"]) == 64
+        # what kubelet is shown is more than the guest has: room for pods that ask for 8 GPUs' share of a server
+        assert int(node["status"]["capacity"]["cpu"]) == 192
         assert n.sh("ls -d /sys/class/net/p0 /sys/class/net/p1")
 
 
