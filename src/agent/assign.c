@@ -34,13 +34,14 @@ static int given(struct cluster *cl, struct arena *a, const struct attach_pod *p
 	return err_set(e, r, "the kubelet does not say which devices it gave to the pod: %s", why.msg);
 }
 
-/* The device's place on its port; false: it is none of ours. */
-static bool place(struct agent *ag, struct arena *a, const struct podres_device *d, struct pairing_device *ret)
+/* The device's place on its port, and whether it comes with RDMA; false: it is none of ours. */
+static bool place(struct agent *ag, struct arena *a, const struct podres_device *d, struct pairing_device *ret, bool *ret_rdma)
 {
 	size_t prefix = strlen(ag->options->prefix);
 	bool ours = false;
 
 	*ret = (struct pairing_device){ .container = d->container, .resource = d->resource, .id = d->id };
+	*ret_rdma = false;
 	if (strncmp(d->resource, ag->options->prefix, prefix) || d->resource[prefix] != '/')
 		return false;
 	pthread_mutex_lock(&ag->pools_lock);
@@ -51,6 +52,7 @@ static bool place(struct agent *ag, struct arena *a, const struct podres_device 
 		if (!strcmp(pool_device_id(p), d->id)) {
 			ret->pf_pci = arena_strdup(a, p->pf_pci);
 			ret->index = p->index;
+			*ret_rdma |= p->rdma;
 		}
 	}
 	pthread_mutex_unlock(&ag->pools_lock);
@@ -74,12 +76,13 @@ int assign_devices(void *cluster, struct arena *a, const struct attach_pod *pod,
 		return r;
 	for (size_t i = 0; i < n_all; i++) {
 		struct pairing_device d;
+		bool rdma;
 
-		if (!place(cl->ag, a, &all[i], &d))
+		if (!place(cl->ag, a, &all[i], &d, &rdma))
 			continue;
 		*(struct pairing_device *)arena_push(a, &devices, &n_devices, sizeof(d)) = d;
 		*(struct attach_device *)arena_push(a, ret_all, ret_n_all, sizeof(struct attach_device)) =
-			(struct attach_device){ .container = d.container, .resource = d.resource, .id = d.id };
+			(struct attach_device){ .container = d.container, .resource = d.resource, .id = d.id, .rdma = rdma };
 	}
 	for (size_t i = 0; i < n; i++)
 		networks[i] = (struct pairing_network){ .name = asks[i].network, .resource = asks[i].resource, .device_id = asks[i].device_id };

@@ -63,6 +63,7 @@ int plugin_start(struct agent *ag, struct err *e)
 	char dir[PATH_MAX], podres[PATH_MAX];
 	struct device_options d = {
 		.kubelet_dir = dir, .pod_resources = podres, .info_dir = o->devinfo_dir, .cdi_dir = o->cdi_dir, .env_dir = o->env_dir, .root = ag->root,
+		.soft_roce = o->soft_roce,
 		.host = { .arg = ag, .holders = holders, .health = health, .say = say },
 	};
 
@@ -101,8 +102,7 @@ static void add_spec(struct build *b, const struct agent_options *o, const struc
 
 			if (!g->resource_name || !*g->resource_name)
 				continue;
-			/* soft RoCE is made at the attachment: until then there is no device to look for */
-			resource(b, o->prefix, g->resource_name)->rdma |= rdma && !o->soft_roce;
+			resource(b, o->prefix, g->resource_name);
 			b->rails |= rdma || o->soft_roce;
 		}
 	}
@@ -119,7 +119,8 @@ static void add_devices(struct build *b, const struct pools *p)
 			continue; /* a plain interface: no kubelet knows it */
 		r = resource(b, NULL, d->resource);
 		vf = arena_push(b->arena, (void *)(uintptr_t)&r->vfs, &r->n_vfs, sizeof(*vf));
-		*vf = (struct device_vf){ .pci = d->pci, .pf_pci = d->pf_pci, .pf_netdev = d->pf_netdev, .index = d->index, .numa = d->numa };
+		*vf = (struct device_vf){ .pci = d->pci, .pf_pci = d->pf_pci, .pf_netdev = d->pf_netdev, .index = d->index, .numa = d->numa,
+					  .rdma = d->rdma };
 	}
 }
 

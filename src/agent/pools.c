@@ -25,7 +25,7 @@ static void add_group(struct pools *p, const struct inventory_pf *pf, const stru
 		*d = (struct pool_device){
 			.resource = arena_strdup(p->arena, g->resource_name), .pci = arena_strdup(p->arena, vf->pci),
 			.pf_pci = arena_strdup(p->arena, pf->pci), .pf_netdev = arena_strdup(p->arena, pf->netdev),
-			.index = vf->index, .numa = vf->numa,
+			.index = vf->index, .numa = vf->numa, .rdma = g->is_rdma,
 		};
 	}
 }

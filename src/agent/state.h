@@ -17,7 +17,8 @@
 struct pool_device {
 	const char *resource, *pci, *pf_pci, *pf_netdev, *netdev; /* netdev: only of plain netdevs; a VF's is read when it is picked */
 	unsigned index;
-	int numa; /* -1: unknown */
+	int numa;  /* -1: unknown */
+	bool rdma; /* isRdma of its policy: given with its RDMA device */
 };
 
 /* Immutable once built; replaced as a whole. */

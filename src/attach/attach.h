@@ -44,6 +44,7 @@ struct attach_pod {
 /* A device that kubelet gave to a container of the pod. */
 struct attach_device {
 	const char *container, *resource, *id; /* resource with its prefix; id: PCI address */
+	bool rdma; /* its container gets the RDMA device too (isRdma of the VF's policy) */
 };
 
 /* A network that takes a device. */

@@ -49,10 +49,11 @@ static bool is_off(const struct inject *in, const char *container)
 	return false;
 }
 
-static struct env_rail env_rail(const struct attachment_rail *r)
+/* Without @rdma, the container has the network only. */
+static struct env_rail env_rail(const struct attachment_rail *r, bool rdma)
 {
-	return (struct env_rail){ .ifname = r->ifname, .rdma = r->rdma, .port = r->port ? (unsigned)r->port : 1, .addresses = r->addresses,
-				  .n_addresses = r->n_addresses, .gid_index = r->gid ? (int)r->gid->index : -1, .soft = r->soft,
+	return (struct env_rail){ .ifname = r->ifname, .rdma = rdma ? r->rdma : NULL, .port = r->port ? (unsigned)r->port : 1, .addresses = r->addresses,
+				  .n_addresses = r->n_addresses, .gid_index = rdma && r->gid ? (int)r->gid->index : -1, .soft = rdma && r->soft,
 				  .driver = r->driver, .link_layer = r->link_layer, .active_mtu = (unsigned)r->active_mtu };
 }
 
@@ -67,7 +68,7 @@ static int vars_of(struct arena *a, const struct inject *in, const char *contain
 		const struct attachment_rail *r = rail_of(in->at, in->devices[i].id);
 
 		if (r && !strcmp(in->devices[i].container, container))
-			*(struct env_rail *)arena_push(a, &rails, &env.n_rails, sizeof(*rails)) = env_rail(r);
+			*(struct env_rail *)arena_push(a, &rails, &env.n_rails, sizeof(*rails)) = env_rail(r, in->devices[i].rdma);
 	}
 	env.rails = rails;
 	*ret_n = 0;
@@ -129,7 +130,7 @@ int inject_cdi_text(struct arena *a, const struct inject *in, char **ret, struct
 		int r;
 
 		devices[i].name = in->devices[i].id;
-		if (rail && rail->rdma)
+		if (rail && rail->rdma && in->devices[i].rdma)
 			chardev_list(in->root, a, rail->rdma, &nodes, &devices[i].n_nodes);
 		devices[i].nodes = nodes;
 		r = fill_env(a, in, i, &devices[i], e);

@@ -39,21 +39,27 @@ static const char *entry(const struct sysroot *r, struct arena *a, const char *p
 	return NULL;
 }
 
-int allocate_read(const struct sysroot *r, struct arena *a, const char *dev_dir, const char *pci, const char *pf_pci, bool vhost_net,
+static void read_rdma(const struct sysroot *r, struct arena *a, const char *dev_dir, struct allocate_vf *vf)
+{
+	vf->rdma = entry(r, a, vf->pci, "infiniband", "");
+	vf->uverbs = node(a, dev_dir, "infiniband", entry(r, a, vf->pci, "infiniband_verbs", "uverbs"));
+	vf->umad = node(a, dev_dir, "infiniband", entry(r, a, vf->pci, "infiniband_mad", "umad"));
+	vf->issm = node(a, dev_dir, "infiniband", entry(r, a, vf->pci, "infiniband_mad", "issm"));
+	if (vf->rdma)
+		vf->rdma_cm = node(a, dev_dir, "infiniband", "rdma_cm");
+}
+
+int allocate_read(const struct sysroot *r, struct arena *a, const char *dev_dir, const struct device_vf *of, bool vhost_net,
 		  struct allocate_vf *ret, struct err *e)
 {
-	struct allocate_vf vf = { .pci = pci, .pf_pci = pf_pci };
-	const char *driver = NULL, *group = NULL;
+	struct allocate_vf vf = { .pci = of->pci, .pf_pci = of->pf_pci };
+	const char *pci = of->pci, *driver = NULL, *group = NULL;
 
 	if (!sysfs_exists(r, "bus/pci/devices/%s", pci))
 		return err_set(e, -ENODEV, "%s is not on the PCI bus any more: run 'kvrail plan', then 'kvrail apply'", pci);
 	pci_driver(r, a, pci, &driver);
-	vf.rdma = entry(r, a, pci, "infiniband", "");
-	vf.uverbs = node(a, dev_dir, "infiniband", entry(r, a, pci, "infiniband_verbs", "uverbs"));
-	vf.umad = node(a, dev_dir, "infiniband", entry(r, a, pci, "infiniband_mad", "umad"));
-	vf.issm = node(a, dev_dir, "infiniband", entry(r, a, pci, "infiniband_mad", "issm"));
-	if (vf.rdma)
-		vf.rdma_cm = node(a, dev_dir, "infiniband", "rdma_cm");
+	if (of->rdma)
+		read_rdma(r, a, dev_dir, &vf);
 	if (driver && !strcmp(driver, "vfio-pci")) {
 		sysfs_link(r, a, &group, "bus/pci/devices/%s/iommu_group", pci);
 		vf.vfio_group = node(a, dev_dir, "vfio", group);

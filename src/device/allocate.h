@@ -12,6 +12,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "device/device.h"
 #include "linux/sysroot.h"
 
 /* Device nodes of one VF, paths as in a container ("/dev/infiniband/uverbs0"); NULL: none. */
@@ -22,8 +23,11 @@ struct allocate_vf {
 	const char *vhost_net, *tun;
 };
 
-/* Read them. A node counts when it is in @dev_dir ("/dev"). -ENODEV: the VF is not on the PCI bus. */
-int allocate_read(const struct sysroot *r, struct arena *a, const char *dev_dir, const char *pci, const char *pf_pci, bool vhost_net,
+/*
+ * Read them. A node counts when it is in @dev_dir ("/dev"); those of RDMA are left out unless @vf's policy has isRdma. -ENODEV: the
+ * VF is not on the PCI bus. Strings of @vf stay in use.
+ */
+int allocate_read(const struct sysroot *r, struct arena *a, const char *dev_dir, const struct device_vf *vf, bool vhost_net,
 		  struct allocate_vf *ret, struct err *e);
 
 /* "PCIDEVICE_OPENSHIFT_IO_P2RDMA": upper case, "." and "/" to "_", dashes kept as the Go plugin keeps them. */

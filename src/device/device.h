@@ -44,12 +44,12 @@ struct device_vf {
 	const char *pf_pci, *pf_netdev; /* pf_netdev NULL: the port has no network interface here */
 	unsigned index;		     /* VF number on its PF */
 	int numa;		     /* -1: unknown */
+	bool rdma;		     /* given with its RDMA device's nodes, without which it is unhealthy (isRdma of its policy) */
 };
 
 struct device_resource {
 	const char *prefix; /* "openshift.io"; "" or NULL is refused: the kubelet takes DOMAIN/NAME only */
 	const char *name;   /* "p2rdma" */
-	bool rdma;	    /* hardware RDMA is part of what is asked: its absence is unhealthy (isRdma of the policy, no soft RoCE) */
 	bool vhost_net;	    /* Allocate gives /dev/vhost-net and /dev/net/tun (needVhostNet) */
 	bool exclude_topology; /* no NUMA node is advertised */
 	const struct device_vf *vfs;
@@ -90,6 +90,7 @@ struct device_options {
 	const char *cdi_dir;
 	/* Without CDI: the folder of the environment files that attachments write; Allocate mounts DIR/<pci>.env at the same path, read-only. NULL: none. */
 	const char *env_dir;
+	bool soft_roce;	  /* an attachment makes the RDMA device: without one, a VF is healthy */
 	unsigned hold_ms; /* 0: 5000 */
 	unsigned poll_ms; /* facts are read again at least so often, beside link events; 0: 5000 */
 	struct device_host host;

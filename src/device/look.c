@@ -37,7 +37,7 @@ static void copy(struct device_plugin *p, struct arena *a, struct look **ret, si
 			struct look *l = arena_push(a, ret, ret_n, sizeof(*l));
 
 			*l = (struct look){ .resource = res, .pci = arena_strdup(a, vf->pci), .pf_pci = arena_strdup(a, vf->pf_pci),
-					    .pf_netdev = arena_strdup(a, vf->pf_netdev), .at = i, .rdma = res->rdma,
+					    .pf_netdev = arena_strdup(a, vf->pf_netdev), .at = i, .rdma = vf->rdma,
 					    .served = res->list.v[i].served };
 		}
 }
@@ -127,7 +127,7 @@ static void judge(struct device_plugin *p, struct arena *a, struct look *all, si
 		all[i].given = is_given(p, all[i].resource->full, all[i].pci);
 		all[i].facts.held |= all[i].given;
 		all[i].served = all[i].attached || (all[i].served && all[i].given);
-		all[i].problem = health_problem(a, &all[i].facts, all[i].rdma);
+		all[i].problem = health_problem(a, &all[i].facts, all[i].rdma && !p->o.soft_roce);
 	}
 }
 
@@ -167,6 +167,7 @@ static void keep_early(struct device_plugin *p, struct arena *a, struct look *al
 	const char *path;
 
 	for (size_t i = 0; i < n; i++) {
+		const struct device_vf of = { .pci = all[i].pci, .pf_pci = all[i].pf_pci, .rdma = all[i].rdma };
 		struct allocate_vf vf;
 
 		if (!early_wanted(&(struct round){ &all[i], 1 }, all[i].pci))
@@ -181,7 +182,7 @@ static void keep_early(struct device_plugin *p, struct arena *a, struct look *al
 		}
 		if (all[i].served || early_exists(p->cdi_dir, all[i].pci))
 			continue;
-		if (allocate_read(p->o.root, a, p->dev_dir, all[i].pci, all[i].pf_pci, false, &vf, NULL) < 0)
+		if (allocate_read(p->o.root, a, p->dev_dir, &of, false, &vf, NULL) < 0)
 			continue;
 		/* an ADD that has begun meanwhile writes the one that counts, and there would be two */
 		if (!device_holder_of(p, a, all[i].pci))

@@ -309,7 +309,6 @@ int device_plugin_update(struct device_plugin *p, const struct device_resource *
 		if (!res)
 			res = add(p, x);
 		res->leaving = false;
-		res->rdma = x->rdma;
 		res->vhost_net = x->vhost_net;
 		res->exclude_topology = x->exclude_topology;
 		res->shares = x->shares;

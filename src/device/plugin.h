@@ -33,7 +33,7 @@ struct resource {
 	struct resource *next;
 	struct device_plugin *plugin;
 	char *prefix, *name, *full, *socket; /* of its own */
-	bool rdma, vhost_net, exclude_topology;
+	bool vhost_net, exclude_topology;
 	unsigned shares;
 	struct device_list list;
 	struct grpc_call *streams[STREAMS_MAX];

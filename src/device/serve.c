@@ -305,19 +305,22 @@ static int add_env_file(struct device_plugin *p, struct arena *a, Dp__ContainerA
 static int give(struct device_plugin *p, struct resource *res, struct arena *a, const char *id, struct allocate_vf *ret, struct err *e)
 {
 	const struct device *d;
-	const char *pf = NULL;
+	struct device_vf vf;
 	int r;
 
 	pthread_mutex_lock(&p->lock);
 	d = find(res, id);
-	if (d)
-		pf = arena_strdup(a, d->vf.pf_pci);
+	if (d) {
+		vf = d->vf;
+		vf.pci = arena_strdup(a, vf.pci);
+		vf.pf_pci = arena_strdup(a, vf.pf_pci);
+	}
 	pthread_mutex_unlock(&p->lock);
 	if (!d)
 		return err_set(e, -ENOENT, "%s has no device %s", res->full, id);
 	r = wait_for_holder(p, a, id, e);
 	if (r == 0)
-		r = allocate_read(p->o.root, a, p->dev_dir, arena_strdup(a, id), pf, res->vhost_net, ret, e);
+		r = allocate_read(p->o.root, a, p->dev_dir, &vf, res->vhost_net, ret, e);
 	if (r == 0 && p->cdi_dir)
 		r = early_write(p->cdi_dir, p->o.root, id, ret->rdma, false, e);
 	if (r == 0)

@@ -167,7 +167,7 @@ static int assign(void *arg, struct arena *a, const struct attach_pod *p, const 
 			yyjson_arr_iter_init(yyjson_obj_iter_get_val(k), &list);
 			while ((id = yyjson_arr_iter_next(&list)))
 				*(struct attach_device *)arena_push(a, &all, &n_all, sizeof(*all)) =
-					(struct attach_device){ doc_str(c, "name"), yyjson_get_str(k), yyjson_get_str(id) };
+					(struct attach_device){ doc_str(c, "name"), yyjson_get_str(k), yyjson_get_str(id), doc_bool(c, "rdma", true) };
 		}
 	}
 	for (size_t i = 0; i < n; i++) {

@@ -84,9 +84,10 @@ static void update(struct device_plugin *p, struct arena *a, yyjson_val *list)
 		while ((w = yyjson_arr_iter_next(&j)))
 			*(struct device_vf *)arena_push(a, &vfs, &n_vfs, sizeof(*vfs)) = (struct device_vf){
 				.pci = doc_str(w, "pci"), .pf_pci = doc_str(w, "pf"), .pf_netdev = doc_str(w, "netdev"),
-				.index = (unsigned)doc_int(w, "index", 0), .numa = (int)doc_int(w, "numa", -1) };
+				.index = (unsigned)doc_int(w, "index", 0), .numa = (int)doc_int(w, "numa", -1),
+				.rdma = doc_bool(v, "rdma", false) };
 		*(struct device_resource *)arena_push(a, &all, &n, sizeof(*all)) = (struct device_resource){
-			.prefix = doc_str(v, "prefix"), .name = doc_str(v, "name"), .rdma = doc_bool(v, "rdma", false),
+			.prefix = doc_str(v, "prefix"), .name = doc_str(v, "name"),
 			.vhost_net = doc_bool(v, "vhostNet", false), .exclude_topology = doc_bool(v, "excludeTopology", false),
 			.shares = (unsigned)doc_int(v, "shares", 0), .vfs = vfs, .n_vfs = n_vfs };
 	}

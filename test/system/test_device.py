@@ -221,6 +221,19 @@ def test_allocate_gives_the_go_plugins_environment_and_nodes(node):
     assert n.show()[0]["allocations"] == 1
 
 
+def test_without_is_rdma_a_vf_is_its_network_only(node, tmp_path):
+    """Whatever RDMA device it has: the policy did not ask for it."""
+    n = node(cdiDir=str(tmp_path / "cdi"))
+    vfs = vfs_of(n.tree, PF)
+    n.offer(*vfs)
+    p, vf = n.kubelet.plugin(P2), vfs[0]["pci"]
+    got = p.allocate(vf)
+    assert got["env"]["PCIDEVICE_OPENSHIFT_IO_P2RDMA_INFO"] == json.dumps({vf: {"generic": {"deviceID": vf}}}, separators=(",", ":"))
+    assert got["devices"] == [] and got["cdi"] == [f"kvrail.io/vf={vf}"]
+    assert "deviceNodes" not in early(n)[f"kvrail-allocated-{vf}.json"]["devices"][0]["containerEdits"]
+    assert json.loads((n.tmp / f"info/openshift.io-p2rdma-{vf}-device.json").read_text())["pci"] == {"pci-address": vf, "pf-pci-address": PF}
+
+
 def early(n):
     return {f.name: json.loads(f.read_text()) for f in (n.tmp / "cdi").iterdir()} if (n.tmp / "cdi").exists() else {}
 

@@ -307,6 +307,9 @@ def test_a_pod_that_requires_rdma_does_not_start_with_tcp(node):
     assert r.returncode == 1 and "kvrail.io/rdma: required" in r.json["msg"] and "net1 (network llm/a)" in r.json["msg"]
     assert any("Warning AttachFailed" in e and "kvrail.io/rdma" in e for e in node.events())
     node.assert_clean()
+    node.make_pod("a", annotations={"kvrail.io/rdma": "required"}, containers=[{"name": "main", "rdma": False, "devices": {"test/soft": ["d0"]}}])
+    assert "the policy of resource test/soft has no isRdma: true" in node.cni("ADD", check=False).json["msg"]
+    node.assert_clean()
     node.make_pod(None, annotations={"kvrail.io/rdma": "required"})
     assert "no network of the pod is a rail" in node.cni("ADD", check=False).json["msg"]
     node.make_pod("a", devices=["d0"], annotations={"kvrail.io/rdma": "preferred"})
