@@ -167,12 +167,13 @@ static int open_host(struct add_work *w, struct err *e)
 /* What is there and what shall change, into the attachment. Changes nothing. */
 static int find_and_plan(struct add_work *w, struct err *e)
 {
+	struct vf_port *ports = NULL;
 	int r = w->n ? open_host(w, e) : 0;
 
 	for (size_t i = 0; r == 0 && i < w->n; i++) {
 		struct rail_work *rw = &w->rails[i];
 
-		r = vf_find(w->host_nl, w->at->arena, &rw->vf, rw->rec, &rw->index, e);
+		r = vf_find(w->host_nl, w->at->arena, &ports, &rw->vf, rw->rec, &rw->index, e);
 		if (r == 0) {
 			vf_plan(&rw->rail->want, w->at, rw->rec);
 			r = plan_rdma(w, rw, e);

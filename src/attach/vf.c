@@ -31,40 +31,70 @@ static const char *mac_text(struct arena *a, const unsigned char mac[6])
 	return arena_strdup(a, text);
 }
 
-static int find_settings(struct nl *nl, struct arena *a, struct attachment_rail *rec, struct err *e)
-{
-	struct attachment_found *found = rec->found;
-	struct rtnl_link pf;
-	struct rtnl_vf vf;
-	int r = rtnl_link(nl, a, rec->pf, &pf, e);
+struct vf_port {
+	struct vf_port *next;
+	const char *pf;
+	struct rtnl_vf *vfs;
+	size_t n;
+};
 
-	if (r == 0)
-		r = rtnl_vf_get(nl, pf.index, (unsigned)rec->vf_index, &vf, e);
-	if (r < 0)
-		return err_wrap(e, r, "VF %lld of %s", (long long)rec->vf_index, rec->pf);
-	found->admin_mac = mac_text(a, vf.mac);
-	if (vf.has_guid) {
-		found->node_guid = arena_printf(a, "%016" PRIx64, vf.node_guid);
-		found->port_guid = arena_printf(a, "%016" PRIx64, vf.port_guid);
+static int ask_port(struct nl *nl, struct arena *a, struct vf_port **ports, const char *pf, const struct vf_port **ret, struct err *e)
+{
+	struct vf_port *port = *ports;
+	struct rtnl_link link;
+	int r;
+
+	while (port && strcmp(port->pf, pf))
+		port = port->next;
+	if (!port) {
+		port = arena_alloc(a, sizeof(*port));
+		*port = (struct vf_port){ .next = *ports, .pf = pf };
+		r = rtnl_link(nl, a, pf, &link, e);
+		if (r == 0)
+			r = rtnl_vfs(nl, a, link.index, &port->vfs, &port->n, e);
+		if (r < 0)
+			return r;
+		*ports = port;
 	}
-	found->vlan = vf.vlan;
-	found->vlan_qos = vf.qos;
-	found->vlan_proto = vf.vlan_proto == ETH_P_8021AD ? "802.1ad" : "802.1q";
-	if (vf.has_rate) {
-		found->min_rate = boxed_int(a, vf.min_rate);
-		found->max_rate = boxed_int(a, vf.max_rate);
-	}
-	if (vf.has_spoofchk)
-		found->spoofchk = boxed_bool(a, vf.spoofchk);
-	if (vf.has_trust)
-		found->trust = boxed_bool(a, vf.trust);
-	if (vf.has_link_state)
-		found->link_state = boxed_int(a, vf.link_state);
+	*ret = port;
 	return 0;
 }
 
-int vf_find(struct nl *nl, struct arena *a, const struct attach_vf *vf, struct attachment_rail *rec, unsigned *ret_index,
-	    struct err *e)
+static int find_settings(struct nl *nl, struct arena *a, struct vf_port **ports, struct attachment_rail *rec, struct err *e)
+{
+	struct attachment_found *found = rec->found;
+	const struct vf_port *port;
+	const struct rtnl_vf *vf;
+	int r = ask_port(nl, a, ports, rec->pf, &port, e);
+
+	if (r < 0)
+		return err_wrap(e, r, "VF %lld of %s", (long long)rec->vf_index, rec->pf);
+	vf = rtnl_vf_of(port->vfs, port->n, (unsigned)rec->vf_index);
+	if (!vf)
+		return err_set(e, -ENODEV, "%s reports no VF %lld", rec->pf, (long long)rec->vf_index);
+	found->admin_mac = mac_text(a, vf->mac);
+	if (vf->has_guid) {
+		found->node_guid = arena_printf(a, "%016" PRIx64, vf->node_guid);
+		found->port_guid = arena_printf(a, "%016" PRIx64, vf->port_guid);
+	}
+	found->vlan = vf->vlan;
+	found->vlan_qos = vf->qos;
+	found->vlan_proto = vf->vlan_proto == ETH_P_8021AD ? "802.1ad" : "802.1q";
+	if (vf->has_rate) {
+		found->min_rate = boxed_int(a, vf->min_rate);
+		found->max_rate = boxed_int(a, vf->max_rate);
+	}
+	if (vf->has_spoofchk)
+		found->spoofchk = boxed_bool(a, vf->spoofchk);
+	if (vf->has_trust)
+		found->trust = boxed_bool(a, vf->trust);
+	if (vf->has_link_state)
+		found->link_state = boxed_int(a, vf->link_state);
+	return 0;
+}
+
+int vf_find(struct nl *nl, struct arena *a, struct vf_port **ports, const struct attach_vf *vf, struct attachment_rail *rec,
+	    unsigned *ret_index, struct err *e)
 {
 	struct rtnl_link link;
 	int r;
@@ -81,7 +111,7 @@ int vf_find(struct nl *nl, struct arena *a, const struct attach_vf *vf, struct a
 		rec->found->mac = mac_text(a, link.mac);
 	rec->found->rdma = arena_strdup(a, vf->rdma);
 	*ret_index = link.index;
-	return vf_has_pf(rec) ? find_settings(nl, a, rec, e) : 0;
+	return vf_has_pf(rec) ? find_settings(nl, a, ports, rec, e) : 0;
 }
 
 static bool differs(const bool *found, int want)

@@ -7,9 +7,12 @@
 #include "attach/rail.h"
 #include "linux/rtnl.h"
 
+/* What PFs told of their VFs: each is asked once for all rails of a pod. Begins as NULL, in an arena. */
+struct vf_port;
+
 /* Read the VF's netdev and the PF's settings of it into @rec->found; *ret_index is the netdev's. */
-int vf_find(struct nl *nl, struct arena *a, const struct attach_vf *vf, struct attachment_rail *rec, unsigned *ret_index,
-	    struct err *e);
+int vf_find(struct nl *nl, struct arena *a, struct vf_port **ports, const struct attach_vf *vf, struct attachment_rail *rec,
+	    unsigned *ret_index, struct err *e);
 
 /*
  * What of @want differs from @rec->found, into @rec->set. Pure. A device without a PF takes no settings: a warning each in @at.

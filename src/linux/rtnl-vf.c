@@ -114,24 +114,25 @@ static int parse_vf(const struct nlattr *nest, struct rtnl_vf *ret)
 	return 0;
 }
 
-struct wanted {
-	unsigned pf_index, id;
-	bool found;
-	struct rtnl_vf vf;
+struct seen {
+	struct arena *a;
+	unsigned pf_index;
+	struct rtnl_vf *vfs;
+	size_t n;
 };
 
 static int see_link(const struct nlmsghdr *h, void *arg)
 {
 	const struct ifinfomsg *ifm = (const void *)((const char *)h + NLMSG_HDRLEN);
 	const struct nlattr *tb[IFLA_VFINFO_LIST + 1], *nest;
-	struct wanted *w = arg;
+	struct seen *s = arg;
 	size_t pos = 0;
 	int x;
 
 	if (h->nlmsg_type != RTM_NEWLINK)
 		return 0;
 	x = nl_parse_msg(h, sizeof(*ifm), list_policy, IFLA_VFINFO_LIST, tb);
-	if (x < 0 || ifm->ifi_index != (int)w->pf_index || !tb[IFLA_VFINFO_LIST])
+	if (x < 0 || ifm->ifi_index != (int)s->pf_index || !tb[IFLA_VFINFO_LIST])
 		return x;
 	while ((x = nl_next(nl_data(tb[IFLA_VFINFO_LIST]), nl_len(tb[IFLA_VFINFO_LIST]), &pos, &nest)) > 0) {
 		struct rtnl_vf vf;
@@ -141,10 +142,7 @@ static int see_link(const struct nlmsghdr *h, void *arg)
 		x = parse_vf(nest, &vf);
 		if (x < 0)
 			return x;
-		if (vf.id == w->id) {
-			w->vf = vf;
-			w->found = true;
-		}
+		*(struct rtnl_vf *)arena_push(s->a, &s->vfs, &s->n, sizeof(vf)) = vf;
 	}
 	return x;
 }
@@ -156,25 +154,32 @@ static void vf_query(struct nl_msg *m, unsigned pf_index)
 	nl_put_u32(m, IFLA_EXT_MASK, RTEXT_FILTER_VF | RTEXT_FILTER_SKIP_STATS);
 }
 
-int rtnl_vf_get(struct nl *nl, unsigned pf_index, unsigned vf, struct rtnl_vf *ret, struct err *e)
+int rtnl_vfs(struct nl *nl, struct arena *a, unsigned pf_index, struct rtnl_vf **ret, size_t *ret_n, struct err *e)
 {
-	struct wanted w = { .pf_index = pf_index, .id = vf };
+	struct seen s = { .a = a, .pf_index = pf_index };
 	struct nl_msg m;
 	int x;
 
 	vf_query(&m, pf_index);
-	x = nl_call(nl, &m, see_link, &w, e);
+	x = nl_call(nl, &m, see_link, &s, e);
 	if (x == -EMSGSIZE) {
 		/* older kernels reckon the size of an InfiniBand PF's answer without the GUIDs; a dump has room */
 		vf_query(&m, 0);
-		x = nl_dump(nl, &m, see_link, NULL, &w, e);
+		x = nl_dump(nl, &m, see_link, NULL, &s, e);
 	}
 	if (x < 0)
-		return err_wrap(e, x, "link %u: cannot read VF %u", pf_index, vf);
-	if (!w.found)
-		return err_set(e, -ENODEV, "link %u: the PF reports no VF %u", pf_index, vf);
-	*ret = w.vf;
+		return err_wrap(e, x, "link %u: cannot read its VFs", pf_index);
+	*ret = s.vfs;
+	*ret_n = s.n;
 	return 0;
+}
+
+const struct rtnl_vf *rtnl_vf_of(const struct rtnl_vf *vfs, size_t n, unsigned id)
+{
+	for (size_t i = 0; i < n; i++)
+		if (vfs[i].id == id)
+			return &vfs[i];
+	return NULL;
 }
 
 struct vf_msg {

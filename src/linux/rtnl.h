@@ -97,8 +97,13 @@ struct rtnl_vf {
 	bool has_spoofchk, has_trust, has_link_state, has_rate, has_guid;
 };
 
-/* By VF id, never by position; does not fail with many VFs (asks without statistics, and by dump on EMSGSIZE). */
-int rtnl_vf_get(struct nl *nl, unsigned pf_index, unsigned vf, struct rtnl_vf *ret, struct err *e);
+/*
+ * All that the PF reports, by one request: a driver may ask its firmware for each. Does not fail with many VFs (asks without statistics, and
+ * by dump on EMSGSIZE). An index that is no PF's gives none.
+ */
+int rtnl_vfs(struct nl *nl, struct arena *a, unsigned pf_index, struct rtnl_vf **ret, size_t *ret_n, struct err *e);
+/* One of them by its id; NULL: it is not reported. */
+const struct rtnl_vf *rtnl_vf_of(const struct rtnl_vf *vfs, size_t n, unsigned id);
 int rtnl_vf_set_mac(struct nl *nl, unsigned pf_index, unsigned vf, const unsigned char mac[6], struct err *e);
 int rtnl_vf_set_vlan(struct nl *nl, unsigned pf_index, unsigned vf, uint16_t vlan, uint8_t qos, uint16_t proto, struct err *e);
 int rtnl_vf_set_rate(struct nl *nl, unsigned pf_index, unsigned vf, uint32_t min, uint32_t max, struct err *e);

@@ -29,12 +29,18 @@ static void set_admin_mac(struct inventory_vf *vf, const char *mac)
 
 static void read_vf_settings(struct inventory *inv, struct nl *nl, struct inventory_pf *pf, unsigned index)
 {
-	for (size_t i = 0; i < pf->n_vfs; i++) {
-		struct rtnl_vf vf;
-		const unsigned char *m = vf.mac;
+	struct rtnl_vf *vfs;
+	size_t n;
 
-		if (rtnl_vf_get(nl, index, pf->vfs[i].index, &vf, NULL) < 0)
+	if (pf->n_vfs == 0 || rtnl_vfs(nl, inv->arena, index, &vfs, &n, NULL) < 0)
+		return;
+	for (size_t i = 0; i < pf->n_vfs; i++) {
+		const struct rtnl_vf *vf = rtnl_vf_of(vfs, n, pf->vfs[i].index);
+		const unsigned char *m;
+
+		if (!vf)
 			continue;
+		m = vf->mac;
 		set_admin_mac(&pf->vfs[i], arena_printf(inv->arena, "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2],
 							m[3], m[4], m[5]));
 	}

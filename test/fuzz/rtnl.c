@@ -17,7 +17,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		_cleanup_arena_ struct arena *a = arena_new();
 		struct rtnl_link *links, link;
 		struct rtnl_addr *addrs;
-		struct rtnl_vf vf;
+		const struct rtnl_vf *vf;
+		struct rtnl_vf *vfs;
 		struct replay r;
 		_cleanup_nl_ struct nl *nl = replay_open(&r, data, size);
 		unsigned index;
@@ -35,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			(void)rtnl_link(nl, a, "p0", &link, &e);
 			break;
 		case 2:
-			if (rtnl_vf_get(nl, 2, 3, &vf, &e) == 0 && vf.id != 3)
+			if (rtnl_vfs(nl, a, 2, &vfs, &n, &e) == 0 && (vf = rtnl_vf_of(vfs, n, 3)) && vf->id != 3)
 				abort();
 			break;
 		case 3:

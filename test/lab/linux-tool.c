@@ -50,14 +50,19 @@ static uint32_t rdma_of(const char *name)
 
 static int vf(char **a)
 {
-	struct rtnl_vf v;
-	int x = rtnl_vf_get(rt, link_of(a[0]), number(a[1]), &v, &e);
+	const struct rtnl_vf *v;
+	struct rtnl_vf *vfs;
+	size_t n;
+	int x = rtnl_vfs(rt, arena, link_of(a[0]), &vfs, &n, &e);
 
-	if (x == 0)
+	v = x == 0 ? rtnl_vf_of(vfs, n, number(a[1])) : NULL;
+	if (x == 0 && !v)
+		return err_set(&e, -ENODEV, "%s reports no VF %s", a[0], a[1]);
+	if (v)
 		printf("id=%u mac=%02x:%02x:%02x:%02x:%02x:%02x vlan=%u qos=%u proto=%04x rate=%u-%u spoofchk=%s trust=%s link=%u guid=%d\n",
-		       v.id, v.mac[0], v.mac[1], v.mac[2], v.mac[3], v.mac[4], v.mac[5], v.vlan, v.qos, v.vlan_proto, v.min_rate,
-		       v.max_rate, v.has_spoofchk ? v.spoofchk ? "on" : "off" : "-", v.has_trust ? v.trust ? "on" : "off" : "-",
-		       v.link_state, v.has_guid);
+		       v->id, v->mac[0], v->mac[1], v->mac[2], v->mac[3], v->mac[4], v->mac[5], v->vlan, v->qos, v->vlan_proto, v->min_rate,
+		       v->max_rate, v->has_spoofchk ? v->spoofchk ? "on" : "off" : "-", v->has_trust ? v->trust ? "on" : "off" : "-",
+		       v->link_state, v->has_guid);
 	return x;
 }
 

@@ -101,7 +101,7 @@ def test_what_the_driver_refuses_is_told(vfs):
     assert code == "EPROTONOSUPPORT" and message.startswith("p0: cannot set the VLAN of VF 2 to 100 qos 0 proto 802.1ad: ")
     code, message = fails(vfs, "vf-mac p0 7 02:00:00:00:00:01")
     assert code == "EINVAL" and "VF 7" in message
-    assert fails(vfs, "vf p0 7") == ("ENODEV", f"link {vfs.sh('cat /sys/class/net/p0/ifindex')}: the PF reports no VF 7")
+    assert fails(vfs, "vf p0 7") == ("ENODEV", "p0 reports no VF 7")
 
 
 def test_a_vf_is_bound_and_unbound(vfs):

@@ -307,6 +307,22 @@ static void a_request_beyond_its_buffer_is_not_sent(void **state)
 
 /* -- VFs -- */
 
+static int get_vf(struct nl *nl, unsigned pf_index, unsigned id, struct rtnl_vf *ret)
+{
+	const struct rtnl_vf *found;
+	struct rtnl_vf *vfs;
+	size_t n;
+	int r = rtnl_vfs(nl, arena, pf_index, &vfs, &n, &e);
+
+	if (r < 0)
+		return r;
+	found = rtnl_vf_of(vfs, n, id);
+	if (!found)
+		return -ENODEV;
+	*ret = *found;
+	return 0;
+}
+
 static void a_vf_is_found_by_its_id(void **state)
 {
 	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
@@ -316,7 +332,7 @@ static void a_vf_is_found_by_its_id(void **state)
 	for (unsigned id = 0; id < 127; id += 63) {
 		_cleanup_nl_ struct nl *nl = answers(&b);
 
-		assert_int_equal(rtnl_vf_get(nl, 2, id, &vf, &e), 0);
+		assert_int_equal(get_vf(nl, 2, id, &vf), 0);
 		assert_int_equal(vf.id, id);
 		assert_int_equal(vf.mac[5], id);
 		assert_int_equal(vf.vlan, 100 + id);
@@ -337,9 +353,24 @@ static void a_vf_is_found_by_its_id(void **state)
 	{
 		_cleanup_nl_ struct nl *nl = answers(&b);
 
-		assert_int_equal(rtnl_vf_get(nl, 2, 127, &vf, &e), -ENODEV);
-		assert_string_equal(e.msg, "link 2: the PF reports no VF 127");
+		assert_int_equal(get_vf(nl, 2, 127, &vf), -ENODEV);
 	}
+}
+
+static void all_vfs_of_a_port_come_by_one_request(void **state)
+{
+	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+	_cleanup_nl_ struct nl *nl = NULL;
+	struct rtnl_vf *vfs;
+	size_t n;
+
+	pf(&b, 0, 2, 127);
+	nl = answers(&b);
+	assert_int_equal(rtnl_vfs(nl, arena, 2, &vfs, &n, &e), 0);
+	assert_int_equal(replay.requests, 1);
+	assert_int_equal(n, 127);
+	assert_int_equal(rtnl_vf_of(vfs, n, 126)->mac[5], 126);
+	assert_null(rtnl_vf_of(vfs, n, 127));
 }
 
 static void an_answer_too_long_is_asked_for_by_dump(void **state)
@@ -354,13 +385,13 @@ static void an_answer_too_long_is_asked_for_by_dump(void **state)
 	pf(&b, NLM_F_MULTI, 3, 9);
 	done(&b, NLM_F_MULTI, 0);
 	nl = answers(&b);
-	assert_int_equal(rtnl_vf_get(nl, 2, 15, &vf, &e), 0);
+	assert_int_equal(get_vf(nl, 2, 15, &vf), 0);
 	assert_int_equal(vf.mac[5], 15);
 	assert_int_equal(replay.requests, 2);
 	assert_true(replay.last.h.nlmsg_flags & NLM_F_DUMP);
 	nl_close(nl);
 	nl = answers(&b);
-	assert_int_equal(rtnl_vf_get(nl, 3, 15, &vf, &e), -ENODEV);
+	assert_int_equal(get_vf(nl, 3, 15, &vf), -ENODEV);
 }
 
 static void vfs_of_a_real_port_are_read(void **state)
@@ -372,19 +403,19 @@ static void vfs_of_a_real_port_are_read(void **state)
 		struct rtnl_vf vf;
 		struct nl *nl = recording(files[i]);
 
-		assert_int_equal(rtnl_vf_get(nl, 2, 2, &vf, &e), 0);
+		assert_int_equal(get_vf(nl, 2, 2, &vf), 0);
 		assert_memory_equal(vf.mac, mac, 6);
 		assert_true(vf.has_trust && vf.trust);
 		assert_true(vf.has_spoofchk && vf.spoofchk);
 		nl_close(nl);
 		nl = recording(files[i]);
-		assert_int_equal(rtnl_vf_get(nl, 2, 3, &vf, &e), 0);
+		assert_int_equal(get_vf(nl, 2, 3, &vf), 0);
 		assert_int_equal(vf.vlan, 100);
 		assert_int_equal(vf.qos, 3);
 		assert_false(vf.trust);
 		nl_close(nl);
 		nl = recording(files[i]);
-		assert_int_equal(rtnl_vf_get(nl, 2, 4, &vf, &e), 0);
+		assert_int_equal(get_vf(nl, 2, 4, &vf), 0);
 		assert_true(vf.has_spoofchk && !vf.spoofchk);
 		assert_false(vf.has_guid);
 		nl_close(nl);
@@ -656,6 +687,7 @@ int main(void)
 		with_arena(a_name_without_end_or_too_long_is_refused),
 		with_arena(a_request_beyond_its_buffer_is_not_sent),
 		with_arena(a_vf_is_found_by_its_id),
+		with_arena(all_vfs_of_a_port_come_by_one_request),
 		with_arena(an_answer_too_long_is_asked_for_by_dump),
 		with_arena(vfs_of_a_real_port_are_read),
 		with_arena(vf_settings_are_sent_as_the_kernel_wants_them),
