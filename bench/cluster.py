@@ -101,6 +101,24 @@ def attach_and_detach(cluster, label):
     return [a - b for a, b in zip(with_, without)]
 
 
+BARE = """set -e
+cd /sys/class/net/p0/device; ip netns add bare
+i=0; for d in virtfn*/net/*; do n=${d##*/}; i=$((i + 1))
+    echo "link set $n netns bare name net$i"; echo "link set net$i up" >&3; echo "addr add 10.8.0.$i/16 dev net$i" >&3; echo "link set net$i netns 1 name $n" >&4
+done >/run/bare.in 3>/run/bare.up 4>/run/bare.out
+a=$(date +%s.%N); ip -batch /run/bare.in; ip -n bare -batch /run/bare.up; b=$(date +%s.%N); ip -n bare -batch /run/bare.out; c=$(date +%s.%N)
+ip netns del bare; rm /run/bare.*; echo "$a $b $c" """
+
+
+def bare_calls(node):
+    """Median seconds that the kernel takes for the rails' own calls (moved, up, with an address; and back): with the RTNL held, so nobody gets below."""
+    turns = []
+    for _ in range(TURNS):
+        a, b, c = map(float, node.sh(BARE, timeout=120).split())
+        turns.append((b - a, c - b))
+    return [sorted(t[i] for t in turns)[TURNS // 2] for i in (0, 1)]
+
+
 def wait_resource(cluster, name, timeout=300):
     cluster.plane.wait_for(lambda: cluster.plane.get(f"/api/v1/nodes/{name}")["status"]["allocatable"].get(RESOURCE) == str(RAILS),
                            f"{name} offers {RAILS} of {RESOURCE}", timeout)
@@ -210,7 +228,7 @@ def main():
             skip(what, reach, why)
         return
     lacks = gostack.missing()
-    ours = go = memory = None
+    ours = go = memory = bare = None
     go_memory = {}
     if {"kvrail", "go", "memory"} & set(parts):
         with nodes.Cluster(nodes=1, name="bench") as cluster:
@@ -221,6 +239,7 @@ def main():
                 without_kvrail(cluster)
             if "kvrail" in parts:
                 ours = attach_and_detach(cluster, "kvrail")
+                bare = bare_calls(cluster.nodes[0])
             if "memory" in parts:
                 memory = twenty_pods(cluster)
             if "go" in parts and not lacks:
@@ -235,6 +254,8 @@ def main():
         elif ours:
             row(what, f"{ours[i]:.2f} s", "-")
             skip(f"{what}, against Multus + sriov + Whereabouts", "<= 1/10", f"no {' '.join(lacks)} in KVRAIL_PEERS")
+    if bare:
+        row(f"the kernel's own calls in that, {RAILS} rails moved, up, with an address; and back", f"{bare[0]:.2f} s; {bare[1]:.2f} s", "-")
     if memory:
         agent = sum(v for k, v in memory.items() if k == "kvrail agent")
         beside = ", ".join(f"{k} {v / 1024:.0f}" for k, v in go_memory.items())
