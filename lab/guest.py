@@ -13,7 +13,6 @@ A node sees this machine's files, read-only at their own paths; what it writes g
 the Lab. /run, /tmp and /dev/shm are empty. Needs neither root nor KVM.
 """
 import base64
-import ctypes
 import io
 import json
 import os
@@ -36,6 +35,8 @@ PORTS = 2
 MAX_MEMORY = 2800  # MiB. From 2816 on, RAM lies above 4 GiB, firmware puts VF BARs there too, and QEMU 10's igb does not answer at them: no VF has carrier
 MAX_NODES = 2  # a link is a point-to-point stream between two QEMUs
 BOOT_TIMEOUT = 240
+# not by a preexec_fn: a child of a process with threads of its own (gRPC in tests) that runs Python can hang
+DIES_WITH_PARENT = ["setpriv", "--pdeathsig", "KILL"]
 
 
 class LabError(Exception):
@@ -138,10 +139,6 @@ class Process:
         return Result(self.rc, self.out, self.err, time.monotonic() - self.started)
 
 
-def _die_with_parent():
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-
-
 def _kvm():
     """Hardware virtualisation that can be used by this user; KVRAIL_LAB_ACCEL=tcg or kvm overrides."""
     forced = os.environ.get("KVRAIL_LAB_ACCEL")
@@ -176,8 +173,8 @@ class Guest:
         self.started = time.monotonic()
         ours, theirs = socket.socketpair()
         with open(self.log, "wb") as log:
-            self.qemu = subprocess.Popen(self._arguments(theirs.fileno()), stdin=subprocess.DEVNULL, stdout=log,
-                                         stderr=subprocess.STDOUT, pass_fds=[theirs.fileno()], preexec_fn=_die_with_parent)
+            self.qemu = subprocess.Popen([*DIES_WITH_PARENT, *self._arguments(theirs.fileno())], stdin=subprocess.DEVNULL, stdout=log,
+                                         stderr=subprocess.STDOUT, pass_fds=[theirs.fileno()])
         theirs.close()
         self.channel, self.dead = ours, False
         self.receiver = threading.Thread(target=self._receive, args=(ours,), daemon=True)

@@ -28,6 +28,8 @@ import subprocess
 import tempfile
 import time
 
+from lab.guest import DIES_WITH_PARENT
+
 TREE = pathlib.Path(__file__).resolve().parents[2]
 LOGS = TREE / "build/cluster/logs"
 SERVICES = "10.96.0.0/16"
@@ -83,11 +85,6 @@ def free_ports(count):
     return ports
 
 
-def _die_with_parent():
-    import ctypes
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-
-
 class Daemon:
     """A program that runs until it is stopped; its output goes to a log file. May be started again."""
 
@@ -97,8 +94,8 @@ class Daemon:
 
     def start(self):
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                                            preexec_fn=_die_with_parent, env={**os.environ, **(self.environment or {})})
+            self.process = subprocess.Popen([*DIES_WITH_PARENT, *self.argv], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                                            env={**os.environ, **(self.environment or {})})
         return self
 
     def alive(self):

@@ -321,9 +321,10 @@ def test_the_hook_lifts_the_limit_of_one_process():
     if hard != resource.RLIM_INFINITY and not caps >> 24 & 1:
         pytest.skip("needs CAP_SYS_RESOURCE, as a container runtime has it")
     lower = (65536, hard if not caps >> 24 & 1 else 65536)
-    with subprocess.Popen(["sleep", "60"], preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_MEMLOCK, lower)) as p, \
-         subprocess.Popen(["sleep", "60"], preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_MEMLOCK, lower)) as other:
+    with subprocess.Popen(["sleep", "60"]) as p, subprocess.Popen(["sleep", "60"]) as other:
         try:
+            for process in p, other:
+                resource.prlimit(process.pid, resource.RLIMIT_MEMLOCK, lower)
             r = hook(json.dumps({"ociVersion": "1.2.0", "id": "x", "status": "creating", "annotations": {"pid": str(other.pid)}, "pid": p.pid}))
             assert r.returncode == 0, r.stderr
             assert resource.prlimit(p.pid, resource.RLIMIT_MEMLOCK) == (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
