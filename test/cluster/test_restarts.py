@@ -2,6 +2,7 @@
 """Pods with rails while parts of the cluster stop, die and come back: pods keep running, new ones come up, nothing leaks."""
 import concurrent.futures
 import itertools
+import re
 import signal
 import time
 
@@ -290,3 +291,29 @@ def test_controllers_killed_while_pods_and_networks_are_made_do_all_of_it_in_the
     for name in made:
         plane.wait_for(lambda: plane.find(f"{networks}/{name}") is None or plane.delete(f"{networks}/{name}") and False, f"{name} is gone", 120)
         plane.wait_for(lambda: plane.find(f"{nads}/{name}") is None, f"the NAD {name} is gone", 120)
+
+
+def shape(found):
+    """What attachments change of the ports, but for what is another after each boot: names and hardware addresses of VFs."""
+    return re.sub("eth[0-9]+", "NAME", re.sub("[0-9a-f]{2}(:[0-9a-f]{2}){5}", "ADDRESS", found["links"]))
+
+
+def test_a_node_whose_plug_was_pulled_gets_its_pods_back_with_their_rails(cluster, kvrail, pods):
+    """No device is offered before the agent, a pod itself, runs again: what the kubelet refuses by then is replaced."""
+    node = cluster.nodes[0]
+    far = pods.create("node2", wait=False)
+    cut = pods.replicate("node1")
+    pods.wait(far)
+    pods.wait_replicas(cut)
+    boot = cluster.plane.get("/api/v1/nodes/node1")["status"]["nodeInfo"]["bootID"]
+    node.power_cycle()
+    cluster.plane.wait_for(lambda: cluster.plane.get("/api/v1/nodes/node1")["status"]["nodeInfo"]["bootID"] != boot, "node1 tells that it began anew", 300)
+    cluster.wait_node("node1")
+    kvrail.wait_agent(node)
+    (again,), failed = pods.wait_replicas(cut)
+    assert all(reason == "UnexpectedAdmissionError" for _, reason, _ in failed), failed
+    pods.reach(again, far)
+    pods.each_has_its_own(again, far)
+    pods.delete()
+    cluster.plane.wait_for(lambda: shape(kvrail.found(node)) == shape(kvrail.before[node.name]) and not kvrail.files(node), "the node is as it was", 120)
+    kvrail.before[node.name] = kvrail.found(node)
