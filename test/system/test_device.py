@@ -294,7 +294,7 @@ def test_without_cdi_the_environment_is_a_file_that_is_mounted(node, tmp_path):
     (env / f"{vfs[3]}.env").write_text("")  # of a pod that is gone
     os.utime(env / f"{vfs[3]}.env", (time.time() - 100, time.time() - 100))
     n.kubelet.pods[("llm", "pod")] = {"main": {P2: vfs[:2]}}
-    n.offer(*vfs_of(n.tree, PF))
+    n.offer(*vfs_of(n.tree, PF), rdma=True)
     got = n.kubelet.plugin(P2).allocate(vfs[0], vfs[1])
     assert got["mounts"] == [(f"{env}/{v}.env", f"{env}/{v}.env", 1) for v in vfs[:2]]
     assert got["devices"] and got["cdi"] == []
