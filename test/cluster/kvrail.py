@@ -63,10 +63,12 @@ class Kvrail:
     # -- networks --------------------------------------------------------------------------------------------------
     def apply_networks(self, objects=None, timeout=120):
         """KServe's policies and networks; until both nodes offer the VFs and the NAD is there."""
-        self.plane.apply(objects or kserve.networks())
+        objects = objects or kserve.networks()
+        resources = {f"openshift.io/{o['spec']['resourceName']}" for o in objects if o["kind"] == "SriovNetworkNodePolicy"}
+        self.plane.apply(objects)
         try:
-            self.plane.wait_for(lambda: all(self.offered(n).get(kserve.RESOURCE) == 7 for n in self.cluster.nodes),
-                                f"7 {kserve.RESOURCE} on every node", timeout)
+            self.plane.wait_for(lambda: all(self.offered(n).get(r) == 7 for n in self.cluster.nodes for r in resources),
+                                f"7 of {' and '.join(sorted(resources))} on every node", timeout)
             self.plane.wait_for(lambda: self.plane.find(
                 f"/apis/k8s.cni.cncf.io/v1/namespaces/{kserve.NAMESPACE}/network-attachment-definitions/{kserve.NETWORK}"),
                 f"the NAD {kserve.NAMESPACE}/{kserve.NETWORK}", 30)
