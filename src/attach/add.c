@@ -143,6 +143,9 @@ static int plan_rdma(struct add_work *w, struct rail_work *rw, struct err *e)
 	} else if (rw->rail->want.rdma) {
 		return err_set(e, -ENODEV, "VF %s has no RDMA device: is its RDMA driver loaded, and isRdma set in the policy?", rec->vf);
 	}
+	if (rec->rdma && w->meta && !meta_gives_rdma(w, attachment_device(rec)))
+		attachment_warn(w->at, "%s: containers get no RDMA device with VF %s: the policy of resource %s has no isRdma: true", rec->ifname,
+				attachment_device(rec), rec->resource);
 	if (rec->rdma && !w->exclusive)
 		attachment_warn(w->at, "%s: RDMA is in shared mode: every pod sees %s, and this pod sees every device of the node", rec->ifname,
 				rec->rdma);

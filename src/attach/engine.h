@@ -104,6 +104,7 @@ struct add_work {
 /* meta-add.c: the parts of a meta plugin's ADD, in their order. */
 int meta_prepare(struct add_work *w, struct rail **ret, size_t *ret_n, struct cni_failure *f); /* pod, networks, devices: the rails among them */
 void meta_fill(struct add_work *w); /* what the journal must know of the rest */
+bool meta_gives_rdma(const struct add_work *w, const char *device); /* does its container get the VF's RDMA device too? */
 /* The default network's plugins, beside the work on the rails: they share nothing that changes but the kernel. */
 struct default_work {
 	struct add_work *w;

@@ -64,10 +64,10 @@ static int find_pod(struct add_work *w, struct cni_failure *f)
 	return 0;
 }
 
-static bool has_rdma(const struct add_work *w, const char *id)
+bool meta_gives_rdma(const struct add_work *w, const char *device)
 {
 	for (size_t i = 0; i < w->n_devices; i++)
-		if (!strcmp(w->devices[i].id, id))
+		if (!strcmp(w->devices[i].id, device))
 			return w->devices[i].rdma;
 	return false;
 }
@@ -94,7 +94,7 @@ static int assign(struct add_work *w, const char **ids, struct err *e)
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		if (!given[i])
 			return err_set(e, -ENOSPC, "network %s: no device of %s is given to the pod", asks[i].network, asks[i].resource);
-		if (nets_require_rdma(w->pod) && w->nets[of_net[i]].ours && !has_rdma(w, given[i]))
+		if (nets_require_rdma(w->pod) && w->nets[of_net[i]].ours && !meta_gives_rdma(w, given[i]))
 			return err_set(e, -ENODEV, "network %s: annotation kvrail.io/rdma: required, and VF %s is given without its RDMA device: the policy of resource %s "
 				       "has no isRdma: true", asks[i].network, given[i], asks[i].resource);
 		ids[of_net[i]] = given[i];

@@ -26,9 +26,9 @@ def cluster():
         yield c
 
 
-def wants(cluster, vfs):
+def wants(cluster, vfs, rdma=True):
     """The spec that a controller would write for a policy with so many VFs."""
-    group = {"resourceName": "rail", "deviceType": "netdevice", "vfRange": f"0-{vfs - 1}", "policyName": "rail", "isRdma": True, "mtu": 9000}
+    group = {"resourceName": "rail", "deviceType": "netdevice", "vfRange": f"0-{vfs - 1}", "policyName": "rail", "isRdma": rdma, "mtu": 9000}
     cluster.plane.patch(STATE, {"spec": {"interfaces": [{"pciAddress": PORT, "name": "p0", "numVfs": vfs, "mtu": 9000, "vfGroups": [group]}]}},
                         content_type="application/merge-patch+json")
 
@@ -93,6 +93,21 @@ def test_a_port_whose_vf_a_pod_uses_waits_for_it_says_so_and_then_changes(cluste
     assert "lastSyncError" not in state(cluster, "Succeeded", 5)
     assert plane.get(STATE)["metadata"]["annotations"]["sriovnetwork.openshift.io/desired-state"] == "Idle"
     plane.wait_for(lambda: allocatable(cluster) == "5", "5 devices are offered", 60)
+
+
+def test_a_policy_without_is_rdma_gives_the_network_only_and_says_so(cluster):
+    node = cluster.nodes[0]
+    for name, rdma in ("with", True), ("without", False):
+        wants(cluster, 5, rdma)
+        state(cluster, "Succeeded", 5)
+        cluster.plane.apply(pod(name))
+        cluster.wait_pod("default", name)
+        main = node.container("default", name, "main")
+        (attached,) = [a for a in json.loads(node.sh("kvrail status -o json"))["attachments"] if a["pod"]["name"] == name]
+        assert "10.9.0." in main.sh("ip -o addr show net1") and attached["rails"][0]["rdma"]
+        assert bool(main.devices()) == rdma and main.environment()["UCX_NET_DEVICES"] == (attached["rails"][0]["rdma"] + ":1" if rdma else "net1")
+        assert any("no isRdma: true" in w for w in attached.get("warnings", [])) != rdma
+        cluster.delete_pod("default", name)
 
 
 def test_a_link_that_goes_down_takes_its_devices_from_the_scheduler_and_gives_them_back(cluster):
