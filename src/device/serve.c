@@ -305,16 +305,13 @@ static int add_env_file(struct device_plugin *p, struct arena *a, Dp__ContainerA
 static int give(struct device_plugin *p, struct resource *res, struct arena *a, const char *id, struct allocate_vf *ret, struct err *e)
 {
 	const struct device *d;
-	struct device_vf vf;
+	struct device_vf vf = { 0 };
 	int r;
 
 	pthread_mutex_lock(&p->lock);
 	d = find(res, id);
-	if (d) {
-		vf = d->vf;
-		vf.pci = arena_strdup(a, vf.pci);
-		vf.pf_pci = arena_strdup(a, vf.pf_pci);
-	}
+	if (d)
+		vf = (struct device_vf){ .pci = arena_strdup(a, id), .pf_pci = arena_strdup(a, d->vf.pf_pci), .rdma = d->vf.rdma };
 	pthread_mutex_unlock(&p->lock);
 	if (!d)
 		return err_set(e, -ENOENT, "%s has no device %s", res->full, id);
