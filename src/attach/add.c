@@ -285,6 +285,9 @@ static int check_required(struct add_work *w, bool configured, struct err *e)
 	for (size_t i = 0; i < w->n; i++) {
 		const struct attachment_rail *rec = w->rails[i].rec;
 
+		if (w->meta && !meta_gives_rdma(w, attachment_device(rec)))
+			return err_set(e, -ENODEV, "%s (network %s): annotation kvrail.io/rdma: required, and VF %s is given without its RDMA device: "
+				       "the policy of resource %s has no isRdma: true", rec->ifname, rec->network, attachment_device(rec), rec->resource);
 		if (!rec->rdma)
 			return err_set(e, -ENODEV, "%s (network %s): annotation kvrail.io/rdma: required, and VF %s has no RDMA device: is its RDMA driver "
 				       "loaded, and isRdma set in the policy?", rec->ifname, rec->network, *rec->vf ? rec->vf : rec->found->netdev);

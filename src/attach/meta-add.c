@@ -64,12 +64,20 @@ static int find_pod(struct add_work *w, struct cni_failure *f)
 	return 0;
 }
 
-bool meta_gives_rdma(const struct add_work *w, const char *device)
+/* NULL: the pod has no such device. */
+static const struct attach_device *device_of(const struct add_work *w, const char *id)
 {
 	for (size_t i = 0; i < w->n_devices; i++)
-		if (!strcmp(w->devices[i].id, device))
-			return w->devices[i].rdma;
-	return false;
+		if (!strcmp(w->devices[i].id, id))
+			return &w->devices[i];
+	return NULL;
+}
+
+bool meta_gives_rdma(const struct add_work *w, const char *device)
+{
+	const struct attach_device *d = device_of(w, device);
+
+	return !d || d->rdma; /* what the kubelet did not hand out, no policy withholds */
 }
 
 static int assign(struct add_work *w, const char **ids, struct err *e)
@@ -94,9 +102,6 @@ static int assign(struct add_work *w, const char **ids, struct err *e)
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		if (!given[i])
 			return err_set(e, -ENOSPC, "network %s: no device of %s is given to the pod", asks[i].network, asks[i].resource);
-		if (nets_require_rdma(w->pod) && w->nets[of_net[i]].ours && !meta_gives_rdma(w, given[i]))
-			return err_set(e, -ENODEV, "network %s: annotation kvrail.io/rdma: required, and VF %s is given without its RDMA device: the policy of resource %s "
-				       "has no isRdma: true", asks[i].network, given[i], asks[i].resource);
 		ids[of_net[i]] = given[i];
 	}
 	return r;
@@ -191,11 +196,8 @@ static void add_rail_devices(struct add_work *w)
 {
 	for (size_t i = 0; i < w->at->n_rails; i++) {
 		const char *vf = attachment_device(&w->at->rails[i]);
-		size_t k = 0;
 
-		while (k < w->n_devices && strcmp(w->devices[k].id, vf))
-			k++;
-		if (k == w->n_devices && *vf)
+		if (*vf && !device_of(w, vf))
 			*(struct attach_device *)arena_push(w->a, &w->devices, &w->n_devices, sizeof(*w->devices)) =
 				(struct attach_device){ .container = "", .resource = w->at->rails[i].resource, .id = vf, .rdma = true };
 	}
