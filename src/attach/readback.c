@@ -11,7 +11,6 @@
 
 #define PORT 1 /* a VF's RDMA device has one */
 #define GID_WAIT_MS 3000 /* the kernel fills the table from a work queue, and refills it when the device moves */
-#define GID_PAUSE_MS 5
 
 static int read_link(const struct readback *rb, const struct readback_want *want, struct attachment_rail *rec, struct err *e)
 {
@@ -65,14 +64,8 @@ static int read_gid(const struct readback *rb, struct attachment_rail *rec, stru
 	_cleanup_arena_ struct arena *scratch = arena_new();
 	char *address = arena_strndup(rb->arena, rec->addresses[0], strcspn(rec->addresses[0], "/"));
 	struct gid_entry entry;
-	int r;
+	int r = gid_wait(rb->root, scratch, rec->rdma, PORT, address, rec->ifname, GID_WAIT_MS, &entry, e);
 
-	for (unsigned waited = 0;; waited += GID_PAUSE_MS) {
-		r = gid_find(rb->root, scratch, rec->rdma, PORT, address, rec->ifname, &entry, e);
-		if (r == 0 || waited >= GID_WAIT_MS)
-			break;
-		clock_sleep_ms(GID_PAUSE_MS);
-	}
 	if (r < 0)
 		return err_wrap(e, r, "GID of %s", address);
 	rec->gid = arena_alloc(rb->arena, sizeof(*rec->gid));

@@ -2,12 +2,16 @@
 #include <arpa/inet.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/parse.h"
 #include "base/strbuf.h"
 #include "fabric/gid.h"
 
-/* Table sizes are a few hundred at most (mlx5: 255 RoCE entries); a folder with more is no GID table. */
+/* Tables have some hundred entries (mlx5: 255 of RoCE; rxe: 1024); a folder with more than this is no GID table. */
 #define GID_INDEX_MAX 65535u
+/* The kernel gives a new entry the first free slot (drivers/infiniband/core/cache.c, find_gid), so what is used is at the front. */
+#define FREE_IN_A_ROW 16
+#define PAUSE_MAX_MS 64
 
 static bool gid_is_zero(const unsigned char gid[16])
 {
@@ -72,7 +76,7 @@ static const char *devices_here(const struct sysroot *r, struct arena *a)
 	return arena_strdup(a, b.s);
 }
 
-static bool port_is_infiniband(const struct sysroot *r, struct arena *a, const char *rdma, unsigned port)
+bool gid_is_infiniband(const struct sysroot *r, struct arena *a, const char *rdma, unsigned port)
 {
 	const char *layer;
 
@@ -112,7 +116,7 @@ static int read_entry(const struct sysroot *r, struct arena *a, const char *rdma
 int gid_table(const struct sysroot *r, struct arena *a, const char *rdma, unsigned port,
 	      struct gid_entry **ret, size_t *ret_n, struct err *e)
 {
-	bool infiniband = port_is_infiniband(r, a, rdma, port);
+	bool infiniband = gid_is_infiniband(r, a, rdma, port);
 	struct gid_entry *table = NULL, entry;
 	size_t n = 0, n_names;
 	const char **names;
@@ -139,6 +143,41 @@ int gid_table(const struct sysroot *r, struct arena *a, const char *rdma, unsign
 	*ret = table;
 	*ret_n = n;
 	return 0;
+}
+
+/*
+ * The first entry that @is accepts, without the many reads that the free rest of a table costs: the look ends where a run of slots is
+ * free. -ENOENT: not at the front, which does not say that the table has none.
+ */
+static int find_in_front(const struct sysroot *r, struct arena *a, const char *rdma, unsigned port,
+			 bool (*is)(const struct gid_entry *g, const void *arg), const void *arg, struct gid_entry *ret)
+{
+	bool infiniband = gid_is_infiniband(r, a, rdma, port), used;
+	struct gid_entry g;
+
+	for (unsigned i = 0, unused = 0; unused < FREE_IN_A_ROW; i++) {
+		int rc = read_entry(r, a, rdma, port, infiniband, i, &g, &used);
+
+		if (rc < 0)
+			return rc;
+		unused = used ? 0 : unused + 1;
+		if (used && is(&g, arg)) {
+			*ret = g;
+			return 0;
+		}
+	}
+	return -ENOENT;
+}
+
+static bool find_in_table(const struct gid_entry *t, size_t n, bool (*is)(const struct gid_entry *g, const void *arg), const void *arg,
+			  struct gid_entry *ret)
+{
+	for (size_t i = 0; i < n; i++)
+		if (is(&t[i], arg)) {
+			*ret = t[i];
+			return true;
+		}
+	return false;
 }
 
 /* The GID that the kernel makes of an address: ::ffff:a.b.c.d for IPv4, the address itself for IPv6. */
@@ -207,28 +246,48 @@ static int not_found(struct arena *a, const struct gid_entry *t, size_t n, const
 		       port, address, meaning, table_text(a, t, n));
 }
 
-int gid_find(const struct sysroot *r, struct arena *a, const char *rdma, unsigned port, const char *address,
-	     const char *ndev, struct gid_entry *ret, struct err *e)
+struct wanted {
+	unsigned char gid[16];
+	const char *ndev; /* NULL: any */
+};
+
+static bool is_wanted(const struct gid_entry *g, const void *arg)
 {
-	unsigned char want[16];
+	const struct wanted *w = arg;
+
+	return g->type == GID_ROCE_V2 && !memcmp(g->gid, w->gid, 16) && (!w->ndev || (g->ndev && !strcmp(g->ndev, w->ndev)));
+}
+
+int gid_wait(const struct sysroot *r, struct arena *a, const char *rdma, unsigned port, const char *address,
+	     const char *ndev, unsigned ms, struct gid_entry *ret, struct err *e)
+{
+	uint64_t end = clock_ns() + (uint64_t)ms * 1000000;
+	struct wanted w = { .ndev = ndev };
 	struct gid_entry *t;
 	size_t n;
 	int rc;
 
-	if (gid_of_address(address, want) < 0)
+	if (gid_of_address(address, w.gid) < 0)
 		return err_set(e, -EINVAL, "%s is no IPv4 or IPv6 address", address);
+	for (unsigned pause = 1;; pause = pause < PAUSE_MAX_MS ? pause * 2 : pause) {
+		if (find_in_front(r, a, rdma, port, is_wanted, &w, ret) == 0)
+			return 0;
+		if (clock_ns() >= end)
+			break;
+		clock_sleep_ms(pause);
+	}
 	rc = gid_table(r, a, rdma, port, &t, &n, e);
 	if (rc < 0)
 		return rc;
-	for (size_t i = 0; i < n; i++) {
-		if (t[i].type != GID_ROCE_V2 || memcmp(t[i].gid, want, 16))
-			continue;
-		if (ndev && (!t[i].ndev || strcmp(t[i].ndev, ndev) != 0))
-			continue;
-		*ret = t[i];
+	if (find_in_table(t, n, is_wanted, &w, ret))
 		return 0;
-	}
 	return not_found(a, t, n, rdma, port, address, ndev, e);
+}
+
+int gid_find(const struct sysroot *r, struct arena *a, const char *rdma, unsigned port, const char *address,
+	     const char *ndev, struct gid_entry *ret, struct err *e)
+{
+	return gid_wait(r, a, rdma, port, address, ndev, 0, ret, e);
 }
 
 /* Kernel include/rdma/ib_addr.h, iboe_get_mtu(): GRH 40, UDP 8, BTH 12, XRC 4, atomic 28, ICRC 4. */
@@ -242,18 +301,16 @@ unsigned gid_roce_mtu(unsigned netdev_mtu)
 	return 0;
 }
 
-bool gid_is_infiniband(const struct sysroot *r, struct arena *a, const char *rdma, unsigned port)
+static bool tells_ndev(const struct gid_entry *g, const void *arg)
 {
-	const char *link_layer;
-
-	return sysfs_read(r, a, &link_layer, "class/infiniband/%s/ports/%u/link_layer", rdma, port) == 0 && !strcmp(link_layer, "InfiniBand");
+	return g->ndev;
 }
 
 int gid_port(const struct sysroot *r, struct arena *a, const char *rdma, unsigned port, struct gid_port *ret)
 {
 	const char *dir = arena_printf(a, "class/infiniband/%s/ports/%u", rdma, port);
 	struct gid_port p = { NULL };
-	struct gid_entry *t;
+	struct gid_entry g, *t;
 	uint64_t mtu;
 	size_t n;
 
@@ -263,9 +320,9 @@ int gid_port(const struct sysroot *r, struct arena *a, const char *rdma, unsigne
 	sysfs_read(r, a, &p.phys_state, "%s/phys_state", dir);
 	sysfs_read(r, a, &p.link_layer, "%s/link_layer", dir);
 	sysfs_read(r, a, &p.rate, "%s/rate", dir);
-	if (gid_table(r, a, rdma, port, &t, &n, NULL) == 0)
-		for (size_t i = 0; i < n && !p.ndev; i++)
-			p.ndev = t[i].ndev;
+	if (find_in_front(r, a, rdma, port, tells_ndev, NULL, &g) == 0 ||
+	    (gid_table(r, a, rdma, port, &t, &n, NULL) == 0 && find_in_table(t, n, tells_ndev, NULL, &g)))
+		p.ndev = g.ndev;
 	if (p.ndev && p.link_layer && !strcmp(p.link_layer, "Ethernet") &&
 	    sysfs_read_u64(r, 10, &mtu, "class/net/%s/mtu", p.ndev) == 0 && mtu <= UINT32_MAX)
 		p.active_mtu = gid_roce_mtu((unsigned)mtu);

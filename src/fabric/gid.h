@@ -27,6 +27,9 @@ int gid_table(const struct sysroot *r, struct arena *a, const char *rdma, unsign
  */
 int gid_find(const struct sysroot *r, struct arena *a, const char *rdma, unsigned port, const char *address,
 	     const char *ndev, struct gid_entry *ret, struct err *e);
+/* The same for an address that was just given, whose entry the kernel makes in its own time: looks again for @ms milliseconds. */
+int gid_wait(const struct sysroot *r, struct arena *a, const char *rdma, unsigned port, const char *address,
+	     const char *ndev, unsigned ms, struct gid_entry *ret, struct err *e);
 
 char *gid_format(struct arena *a, const unsigned char gid[16]); /* 0000:0000:...:ffff:0a00:8405 */
 const char *gid_type_name(enum gid_type t);			 /* "RoCE v2" */
@@ -40,7 +43,7 @@ unsigned gid_roce_mtu(unsigned netdev_mtu);
  */
 struct gid_port {
 	const char *state, *phys_state, *link_layer, *rate;
-	const char *ndev;    /* of the first used GID; NULL: the table is empty */
+	const char *ndev;    /* of the first GID that tells one; NULL: none does */
 	unsigned active_mtu; /* bytes, 0 unknown */
 };
 /* Is the port's link InfiniBand? Its GIDs then come from GUIDs, and none is made of an address. */

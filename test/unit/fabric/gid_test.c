@@ -6,6 +6,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "fabric/gid.h"
 
@@ -138,6 +139,51 @@ static void free_slots_are_left_out_of_the_table(void **state)
 	assert_int_equal(n, 5);
 	assert_int_equal(table[0].type, GID_ROCE_V1);
 	assert_int_equal(table[4].index, 10);
+}
+
+static void an_entry_behind_many_free_slots_is_found_and_the_rest_behind_it_not_read(void **state)
+{
+	struct tree *t = *state;
+	struct gid_port p;
+	struct gid_entry g;
+	struct err e;
+
+	for (unsigned i = 0; i < 100; i++)
+		put(t, ZERO, PORT "/gids/%u", i);
+	slot(t, 100, "0000:0000:0000:0000:0000:ffff:0a00:8405", "RoCE v2", "net1");
+	assert_int_equal(find(t, "10.0.132.5", "net1", &g, &e), 0);
+	assert_int_equal(g.index, 100);
+	assert_int_equal(gid_port(t->root, t->arena, "mlx5_2", 1, &p), 0);
+	assert_string_equal(p.ndev, "net1");
+	usual(t);
+	put(t, "not to be read", PORT "/gids/50");
+	assert_int_equal(find(t, "10.0.132.5", "net1", &g, &e), 0);
+	assert_int_equal(g.index, 3);
+}
+
+static void *make_it(void *arg)
+{
+	struct tree mine = *(struct tree *)arg;
+
+	mine.arena = arena_new();
+	clock_sleep_ms(30);
+	usual(&mine);
+	arena_free(mine.arena);
+	return NULL;
+}
+
+static void an_entry_that_the_kernel_has_yet_to_make_is_waited_for(void **state)
+{
+	struct tree *t = *state;
+	struct gid_entry g;
+	struct err e;
+	pthread_t kernel;
+
+	assert_int_equal(gid_wait(t->root, t->arena, "mlx5_2", 1, "10.0.132.5", "net1", 20, &g, &e), -ENOENT);
+	assert_int_equal(pthread_create(&kernel, NULL, make_it, t), 0);
+	assert_int_equal(gid_wait(t->root, t->arena, "mlx5_2", 1, "10.0.132.5", "net1", 60000, &g, &e), 0);
+	assert_int_equal(g.index, 3);
+	pthread_join(kernel, NULL);
 }
 
 static void types_that_cannot_be_read_are_none_and_never_match(void **state)
@@ -281,7 +327,7 @@ static void a_gid_that_is_no_gid_is_an_error_and_not_skipped(void **state)
 
 	usual(t);
 	put(t, "rubbish", PORT "/gids/7");
-	assert_int_equal(find(t, "10.0.132.5", "net1", &g, &e), -EBADMSG);
+	assert_int_equal(find(t, "10.0.132.6", "net1", &g, &e), -EBADMSG);
 	assert_non_null(strstr(e.msg, "GID 7 of mlx5_2"));
 }
 
@@ -318,6 +364,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(an_ipv4_address_is_found_as_its_roce_v2_entry, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_port_of_infiniband_is_told_by_its_link_layer, setup, teardown),
 		cmocka_unit_test_setup_teardown(free_slots_are_left_out_of_the_table, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_entry_behind_many_free_slots_is_found_and_the_rest_behind_it_not_read, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_entry_that_the_kernel_has_yet_to_make_is_waited_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(types_that_cannot_be_read_are_none_and_never_match, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_ffff_elsewhere_in_the_gid_is_no_ipv4, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_ipv6_address_is_found_in_any_spelling, setup, teardown),
