@@ -14,19 +14,21 @@
 void memory_few_heaps(void)
 {
 	mallopt(M_ARENA_MAX, HEAPS);
+	/* Beside a sanitizer's heap glibc's is not made before the first malloc_trim(): two threads would make it twice, and end in its assertions. */
+	malloc_trim(0);
 }
 
 /* A mapping of /proc/self/smaps. */
 struct mapping {
 	uintptr_t from, to;
 	bool file, read_only;
-	unsigned long anonymous_kb;
+	unsigned long own_kb; /* anonymous pages, in memory or swapped out */
 };
 
 /* Every page of it is what the file says, and stays so: a read-only segment that was writable when it was relocated has anonymous pages. */
 static bool is_clean(const struct mapping *m)
 {
-	return m->file && m->read_only && !m->anonymous_kb;
+	return m->file && m->read_only && !m->own_kb;
 }
 
 static bool header(const char *line, struct mapping *ret)
@@ -52,8 +54,8 @@ size_t memory_give_back(void)
 	while (f && fgets(line, sizeof(line), f)) {
 		if (header(line, &next)) {
 			m = next;
-		} else if (sscanf(line, "Anonymous: %lu", &kb) == 1) {
-			m.anonymous_kb = kb;
+		} else if (sscanf(line, "Anonymous: %lu", &kb) == 1 || sscanf(line, "Swap: %lu", &kb) == 1) {
+			m.own_kb += kb;
 		} else if (!strncmp(line, "VmFlags:", 8)) { /* the last line of a mapping */
 			if (is_clean(&m) && madvise((void *)m.from, m.to - m.from, MADV_DONTNEED) == 0)
 				given += m.to - m.from;

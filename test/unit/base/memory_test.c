@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
+#include <malloc.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -64,9 +67,49 @@ static void clean_pages_go_and_changed_ones_stay(void **state)
 	close(fd);
 }
 
+static void *trim(void *start)
+{
+	pthread_barrier_wait(start);
+	malloc_trim(0);
+	return NULL;
+}
+
+static void trim_in_threads(void)
+{
+	pthread_barrier_t start;
+	pthread_t threads[4];
+
+	memory_few_heaps();
+	pthread_barrier_init(&start, NULL, 4);
+	for (int i = 0; i < 4; i++)
+		pthread_create(&threads[i], NULL, trim, &start);
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+}
+
+/* Without a sanitizer it cannot go wrong; beside one, each new process has glibc's heap yet to make. */
+static void threads_of_a_new_process_may_trim_at_once(void **state)
+{
+	for (int i = 0; i < 200; i++) {
+		pid_t child = fork();
+		int status;
+
+		assert_true(child >= 0);
+		if (!child) {
+			trim_in_threads();
+			_exit(0);
+		}
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_int_equal(status, 0);
+	}
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(clean_pages_go_and_changed_ones_stay) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(threads_of_a_new_process_may_trim_at_once), /* first: the other makes the heap for all that come after */
+		cmocka_unit_test(clean_pages_go_and_changed_ones_stay),
+	};
 
 	return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
 }
