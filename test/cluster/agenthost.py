@@ -129,12 +129,14 @@ class AgentHost:
         return self
 
     def __exit__(self, *_):
-        self.stop()
-        self.relay.stop()
-        self.kubelet.stop()
-        for p in self.pods:
-            run("ip", "netns", "del", p)
-        run("ip", "netns", "del", self.netns)
+        try:
+            self.stop()
+        finally:
+            self.relay.stop()
+            self.kubelet.stop()
+            for p in self.pods:
+                run("ip", "netns", "del", p)
+            run("ip", "netns", "del", self.netns)
 
     def default_network(self, name="10-bridge.conflist"):
         """A default network whose plugin is a script: it makes no interface, and writes down what it was called for."""
