@@ -13,9 +13,8 @@
 /* One device on the round. */
 struct look {
 	struct resource *resource;
-	const char *pci, *pf_pci, *pf_netdev;
-	size_t at; /* in the resource's list, when it was copied */
-	bool rdma;
+	struct device_vf vf; /* with strings of its own */
+	size_t at;	     /* in the resource's list, when it was copied */
 	bool attached, given; /* an attachment of ours holds it; the kubelet gave it to a pod */
 	bool served;	      /* see struct device */
 	struct health_facts facts;
@@ -36,9 +35,10 @@ static void copy(struct device_plugin *p, struct arena *a, struct look **ret, si
 			const struct device_vf *vf = &res->list.v[i].vf;
 			struct look *l = arena_push(a, ret, ret_n, sizeof(*l));
 
-			*l = (struct look){ .resource = res, .pci = arena_strdup(a, vf->pci), .pf_pci = arena_strdup(a, vf->pf_pci),
-					    .pf_netdev = arena_strdup(a, vf->pf_netdev), .at = i, .rdma = vf->rdma,
-					    .served = res->list.v[i].served };
+			*l = (struct look){ .resource = res, .vf = *vf, .at = i, .served = res->list.v[i].served };
+			l->vf.pci = arena_strdup(a, vf->pci);
+			l->vf.pf_pci = arena_strdup(a, vf->pf_pci);
+			l->vf.pf_netdev = arena_strdup(a, vf->pf_netdev);
 		}
 }
 
@@ -103,9 +103,9 @@ static void find_held(struct device_plugin *p, struct arena *a, struct look *all
 	holders(p, a, &held, &n_held);
 	for (size_t i = 0; i < n; i++)
 		for (size_t j = 0; j < n_held && !all[i].attached; j++)
-			if (!strcmp(held[j].pci, all[i].pci)) {
+			if (!strcmp(held[j].pci, all[i].vf.pci)) {
 				all[i].attached = all[i].facts.held = true;
-				strangers += !held[j].requested && (!p->given_arena || !is_given(p, all[i].resource->full, all[i].pci));
+				strangers += !held[j].requested && (!p->given_arena || !is_given(p, all[i].resource->full, all[i].vf.pci));
 			}
 	if (strangers || ask_kubelet)
 		ask(p);
@@ -114,20 +114,20 @@ static void find_held(struct device_plugin *p, struct arena *a, struct look *all
 	holders(p, a, &held, &n_held);
 	for (size_t i = 0; i < n; i++)
 		for (size_t j = 0; j < n_held && all[i].attached; j++)
-			if (!strcmp(held[j].pci, all[i].pci) && !held[j].requested && !is_given(p, all[i].resource->full, all[i].pci))
+			if (!strcmp(held[j].pci, all[i].vf.pci) && !held[j].requested && !is_given(p, all[i].resource->full, all[i].vf.pci))
 				all[i].facts.stranger = arena_printf(a, "%s/%s", held[j].namespace, held[j].name);
 }
 
 static void judge(struct device_plugin *p, struct arena *a, struct look *all, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		const struct health_facts *same = i && !strcmp(all[i].pf_pci, all[i - 1].pf_pci) ? &all[i - 1].facts : NULL;
+		const struct health_facts *same = i && !strcmp(all[i].vf.pf_pci, all[i - 1].vf.pf_pci) ? &all[i - 1].facts : NULL;
 
-		health_read(p->o.root, a, all[i].pci, all[i].pf_pci, all[i].pf_netdev, same, &all[i].facts);
-		all[i].given = is_given(p, all[i].resource->full, all[i].pci);
+		health_read(p->o.root, a, all[i].vf.pci, all[i].vf.pf_pci, all[i].vf.pf_netdev, same, &all[i].facts);
+		all[i].given = is_given(p, all[i].resource->full, all[i].vf.pci);
 		all[i].facts.held |= all[i].given;
 		all[i].served = all[i].attached || (all[i].served && all[i].given);
-		all[i].problem = health_problem(a, &all[i].facts, all[i].rdma && !p->o.soft_roce);
+		all[i].problem = health_problem(a, &all[i].facts, all[i].vf.rdma && !p->o.soft_roce);
 	}
 }
 
@@ -142,7 +142,7 @@ static bool early_wanted(void *arg, const char *pci)
 	const struct round *r = arg;
 
 	for (size_t i = 0; i < r->n; i++)
-		if (!strcmp(r->all[i].pci, pci))
+		if (!strcmp(r->all[i].vf.pci, pci))
 			return !r->all[i].attached && r->all[i].given;
 	return false;
 }
@@ -153,7 +153,7 @@ static bool env_wanted(void *arg, const char *pci)
 	const struct round *r = arg;
 
 	for (size_t i = 0; i < r->n; i++)
-		if (!strcmp(r->all[i].pci, pci))
+		if (!strcmp(r->all[i].vf.pci, pci))
 			return r->all[i].attached || r->all[i].given;
 	return true; /* of a VF that is not ours to judge */
 }
@@ -167,28 +167,28 @@ static void keep_early(struct device_plugin *p, struct arena *a, struct look *al
 	const char *path;
 
 	for (size_t i = 0; i < n; i++) {
-		const struct device_vf of = { .pci = all[i].pci, .pf_pci = all[i].pf_pci, .rdma = all[i].rdma };
+		const char *pci = all[i].vf.pci;
 		struct allocate_vf vf;
 
-		if (!early_wanted(&(struct round){ &all[i], 1 }, all[i].pci))
+		if (!early_wanted(&(struct round){ &all[i], 1 }, pci))
 			continue;
 		if (p->env_dir && !all[i].served)
-			early_write_env(p->env_dir, all[i].pci, a, &path, NULL);
+			early_write_env(p->env_dir, pci, a, &path, NULL);
 		if (!p->cdi_dir)
 			continue;
-		if (early_superseded(p->cdi_dir, all[i].pci)) {
-			early_remove(p->cdi_dir, all[i].pci);
+		if (early_superseded(p->cdi_dir, pci)) {
+			early_remove(p->cdi_dir, pci);
 			continue;
 		}
-		if (all[i].served || early_exists(p->cdi_dir, all[i].pci))
+		if (all[i].served || early_exists(p->cdi_dir, pci))
 			continue;
-		if (allocate_read(p->o.root, a, p->dev_dir, &of, false, &vf, NULL) < 0)
+		if (allocate_read(p->o.root, a, p->dev_dir, &all[i].vf, false, &vf, NULL) < 0)
 			continue;
 		/* an ADD that has begun meanwhile writes the one that counts, and there would be two */
-		if (!device_holder_of(p, a, all[i].pci))
-			early_write(p->cdi_dir, p->o.root, all[i].pci, vf.rdma, true, NULL);
-		if (device_holder_of(p, a, all[i].pci) || early_superseded(p->cdi_dir, all[i].pci))
-			early_remove(p->cdi_dir, all[i].pci);
+		if (!device_holder_of(p, a, pci))
+			early_write(p->cdi_dir, p->o.root, pci, vf.rdma, true, NULL);
+		if (device_holder_of(p, a, pci) || early_superseded(p->cdi_dir, pci))
+			early_remove(p->cdi_dir, pci);
 	}
 	if (p->cdi_dir)
 		early_clean(EARLY_CDI, p->cdi_dir, EARLY_AGE_S, early_wanted, &(struct round){ all, n });
@@ -200,10 +200,10 @@ static struct device *device_of(const struct look *l)
 {
 	struct device_list *list = &l->resource->list;
 
-	if (l->at < list->n && !strcmp(list->v[l->at].vf.pci, l->pci))
+	if (l->at < list->n && !strcmp(list->v[l->at].vf.pci, l->vf.pci))
 		return &list->v[l->at];
 	for (size_t i = 0; i < list->n; i++)
-		if (!strcmp(list->v[i].vf.pci, l->pci))
+		if (!strcmp(list->v[i].vf.pci, l->vf.pci))
 			return &list->v[i];
 	return NULL;
 }
@@ -234,7 +234,7 @@ static void apply(struct device_plugin *p, const struct look *l, uint64_t now, u
 		*wait = left;
 	if (changed && !(first && d->health.healthy))
 		*(struct news *)arena_push(a, news, n_news, sizeof(**news)) =
-			(struct news){ l->resource->full, l->pci, l->problem ? l->problem : "", d->health.healthy };
+			(struct news){ l->resource->full, l->vf.pci, l->problem ? l->problem : "", d->health.healthy };
 }
 
 void device_look(struct device_plugin *p, bool ask_kubelet, uint64_t *ret_wait_ns)

@@ -310,7 +310,7 @@ int gid_port(const struct sysroot *r, struct arena *a, const char *rdma, unsigne
 {
 	const char *dir = arena_printf(a, "class/infiniband/%s/ports/%u", rdma, port);
 	struct gid_port p = { NULL };
-	struct gid_entry g, *t;
+	struct gid_entry g = { 0 }, *t;
 	uint64_t mtu;
 	size_t n;
 

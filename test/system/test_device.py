@@ -153,6 +153,7 @@ def test_resource_is_registered_and_its_vfs_are_listed_with_numa(node):
     assert (n.tmp / "plugins/openshift.io_p2rdma.sock").stat().st_mode & 0o777 == 0o600
     assert p.options == {2: [1]}  # preferred allocation, no pre-start
     assert p.next() == {v["pci"]: ("Healthy", v["numa"]) for v in vfs}
+    eventually(lambda: n.show()[0]["registered"])  # the kubelet asks for the list before its answer is here
     assert n.show() == [{"resource": P2, "registered": True, "total": 8, "healthy": 8, "allocations": 0,
                          "devices": [{"pci": v["pci"], "healthy": True} for v in vfs]}]
 
