@@ -26,6 +26,7 @@ NAMESPACE, SYSTEM = "bench", "openshift-sriov-network-operator"
 RESOURCE = "openshift.io/benchrdma"
 ADD = f"pod with default network + {RAILS} rails, ADD, minus the same without rails"
 DEL = ADD.replace("ADD", "DEL")
+AT_ONCE = f"{RAILS} pods with a rail each, created at once: an ADD, default network included"
 MEMORY = "all of kvrail on the node, resident, 20 pods attached"
 IDLE = "controller on a 10-node cluster, idle"
 
@@ -97,8 +98,35 @@ def attach_and_detach(cluster, label):
             calls.settle()
             say(f"{label}: {rails} rails: ADD {add:.2f} s ({adds} calls), DEL {away:.2f} s ({dels} calls)")
             times.setdefault(rails, []).append((add, away))
-    with_, without = ([sorted(t[i] for t in times[r])[TURNS // 2] for i in (0, 1)] for r in (RAILS, 0))
+    with_, without = ([median(t[i] for t in times[r]) for i in (0, 1)] for r in (RAILS, 0))
     return [a - b for a, b in zip(with_, without)]
+
+
+def all_at_once(cluster, label):
+    """Median seconds of an ADD when as many pods start at once as there are VFs: the mean of a turn's calls, the wait for each other included."""
+    calls, times = Calls(cluster.nodes[0]), []
+    for turn in range(TURNS):
+        names = [f"{label}-once-{turn}-{i}" for i in range(RAILS)]
+
+        def start():
+            for name in names:
+                cluster.plane.post(f"/api/v1/namespaces/{NAMESPACE}/pods", pod(name, 1))
+            for name in names:
+                cluster.wait_pod(NAMESPACE, name, 400)
+        add, adds = calls.measure("set_up_pod", start)
+        for name in names:
+            cluster.delete_pod(NAMESPACE, name, wait=False)
+        for name in names:
+            cluster.wait_gone(NAMESPACE, name, 300)
+        calls.settle()
+        say(f"{label}: {RAILS} pods at once: ADD {add:.2f} s ({adds} calls)")
+        times.append(add)
+    return median(times)
+
+
+def median(values):
+    values = sorted(values)
+    return values[len(values) // 2]
 
 
 BARE = """set -e
@@ -116,7 +144,7 @@ def bare_calls(node):
     for _ in range(TURNS):
         a, b, c = map(float, node.sh(BARE, timeout=120).split())
         turns.append((b - a, c - b))
-    return [sorted(t[i] for t in turns)[TURNS // 2] for i in (0, 1)]
+    return [median(t[i] for t in turns) for i in (0, 1)]
 
 
 def wait_resource(cluster, name, timeout=300):
@@ -164,7 +192,7 @@ def go_stack(cluster):
     stack = gostack.GoStack(cluster, RESOURCE).start()
     try:
         wait_resource(cluster, cluster.nodes[0].name)
-        times = attach_and_detach(cluster, "go")
+        times = attach_and_detach(cluster, "go"), all_at_once(cluster, "go")
         memory = resident(cluster.nodes[0], {"multus-daemon", "sriovdp"})
     except nodes.ClusterError:
         say(cluster.nodes[0].log("multus-daemon"))
@@ -228,7 +256,7 @@ def main():
             skip(what, reach, why)
         return
     lacks = gostack.missing()
-    ours = go = memory = bare = None
+    ours = go = ours_at_once = go_at_once = memory = bare = None
     go_memory = {}
     if {"kvrail", "go", "memory"} & set(parts):
         with nodes.Cluster(nodes=1, name="bench") as cluster:
@@ -239,6 +267,7 @@ def main():
                 without_kvrail(cluster)
             if "kvrail" in parts:
                 ours = attach_and_detach(cluster, "kvrail")
+                ours_at_once = all_at_once(cluster, "kvrail")
                 bare = bare_calls(cluster.nodes[0])
             if "memory" in parts:
                 memory = twenty_pods(cluster)
@@ -246,7 +275,7 @@ def main():
                 if {"kvrail", "memory"} & set(parts):
                     cluster.plane.kubectl("delete", "-k", TREE / "deploy/programs")
                     cluster.plane.wait_for(lambda: not cluster.plane.get(f"/api/v1/namespaces/{SYSTEM}/pods")["items"], "kvrail is gone", 120)
-                go, go_memory = go_stack(cluster)
+                (go, go_at_once), go_memory = go_stack(cluster)
                 say(f"Go: ADD {go[0]:.2f} s, DEL {go[1]:.2f} s more with {RAILS} rails; resident {go_memory}")
     for i, what in enumerate((ADD, DEL)):
         if ours and go:
@@ -254,6 +283,9 @@ def main():
         elif ours:
             row(what, f"{ours[i]:.2f} s", "-")
             skip(f"{what}, against Multus + sriov + Whereabouts", "<= 1/10", f"no {' '.join(lacks)} in KVRAIL_PEERS")
+    if ours_at_once:
+        beside = f"{ours_at_once / go_at_once:.3f}x ({ours_at_once:.2f} / {go_at_once:.2f} s)" if go_at_once else f"{ours_at_once:.2f} s"
+        row(AT_ONCE, beside, "-")
     if bare:
         row(f"the kernel's own calls in that, {RAILS} rails moved, up, with an address; and back", f"{bare[0]:.2f} s; {bare[1]:.2f} s", "-")
     if memory:

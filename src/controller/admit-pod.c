@@ -6,7 +6,7 @@
 #include "base/parse.h"
 #include "controller/admit-private.h"
 
-#define RESOURCES_MAX ANNOTATION_ITEMS_MAX
+#define RESOURCES_MAX (2 * ANNOTATION_ITEMS_MAX) /* of two annotations */
 #define CONTAINERS_MAX 256
 #define COUNT_MAX 1000000
 #define MULTUS_NAMESPACE "kube-system" /* Multus' default of multusNamespace */

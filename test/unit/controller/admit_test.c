@@ -15,7 +15,7 @@ static int nad(void *arg, struct arena *a, const char *ns, const char *name, str
 	if (!strcmp(ns, "empty"))
 		return -ENOENT;
 	*names = "p0, p1";
-	if (!strcmp(name, "p0") || !strcmp(name, "p1"))
+	if (!strcmp(name, "p0") || !strcmp(name, "p1") || !strncmp(name, "rail", 4))
 		ret->resource = arena_printf(a, "openshift.io/%srdma", name);
 	else if (!strcmp(name, "zone"))
 		ret->node_selector = "zone=a";
@@ -151,6 +151,21 @@ static void networks_are_counted_by_resource(void **state)
 					     "\"spec\":{\"containers\":[{}]}}");
 	assert_int_equal(t.verdict, ADMIT_UNCHANGED);
 	assert_non_null(strstr(yyjson_get_str(yyjson_arr_get_first(yyjson_obj_get(t.response, "warnings"))), "kube-system/mine"));
+	arena_free(t.a);
+}
+
+static void each_of_very_many_networks_counts(void **state)
+{
+	struct test t = { .a = arena_new() };
+	const char *networks = "rail0";
+
+	for (int i = 1; i < 64; i++)
+		networks = arena_printf(t.a, "%s,rail%d", networks, i);
+	ask(&t, ADMIT_PODS, "llm", "CREATE",
+	    arena_printf(t.a, "{\"kind\":\"Pod\",\"metadata\":{\"annotations\":{\"k8s.v1.cni.cncf.io/networks\":\"%s\",\"v1.multus-cni.io/default-network\":"
+			      "\"p0\"}},\"spec\":{\"containers\":[{}]}}", networks));
+	assert_non_null(strstr(text(&t), "openshift.io/rail63rdma"));
+	assert_non_null(strstr(text(&t), "openshift.io/p0rdma"));
 	arena_free(t.a);
 }
 
@@ -359,6 +374,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(resource_goes_to_the_container_with_the_gpu),
 		cmocka_unit_test(networks_are_counted_by_resource),
+		cmocka_unit_test(each_of_very_many_networks_counts),
 		cmocka_unit_test(what_is_asked_for_already_counts),
 		cmocka_unit_test(missing_network_is_named_with_those_that_are_there),
 		cmocka_unit_test(pods_of_the_system_are_never_touched),
