@@ -259,8 +259,7 @@ def test_a_runtime_that_dies_with_its_plugin_holds_up_no_other_request(host, sys
         dead = pool.submit(host.cni, "ADD", namespace, "p")
         host.wait_for(hang.exists, "the plugin to hang")
         script.write_text(works)
-        shim, = [p.name for p in pathlib.Path("/proc").glob("[0-9]*") if os.path.exists(p / "exe") and os.path.realpath(p / "exe") == str(host.bin / "kvrail")]
-        os.kill(int(shim), signal.SIGKILL)
+        agenthost.must("pkill", "-KILL", "-xf", host.bin / "kvrail")  # the shim
         assert dead.result().returncode == -signal.SIGKILL
     host.wait_for(lambda: not os.listdir(host.state / "attach"), "the end of what the dead runtime asked for", 20)
     assert {"d0", "d1", "d2", "d3"} <= host.host_links() and not held(system, namespace)
