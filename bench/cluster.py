@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """A pod with its default network and 7 rails, attached and detached by a real containerd: kvrail, then Multus + SR-IOV + Whereabouts in
-the same guest, on the same VFs. Then what is resident on that node with 20 pods attached, and a controller on 10 nodes.
+the same guest, on the same VFs; and 7 pods with a rail each at once. Then what is resident on that node with 20 pods attached, and a controller on 10 nodes.
 
 Times are containerd's own (its metrics of CNI calls), minus those of the same pod without rails. The Go stack needs KVRAIL_PEERS (a
 folder with multus-daemon, multus-shim, sriov, whereabouts and sriovdp); what it lacks is skipped and said.
