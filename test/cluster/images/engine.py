@@ -91,8 +91,10 @@ def prefill(by):
             old.kill()
             old.wait()
         if by == "kv":
-            running[by] = subprocess.Popen(["kvrail-kv", "serve", "--model", MODEL, "--tokens", TOKENS], stdout=sys.stdout, stderr=sys.stdout, env=SECRET)
-            return {"serving": KV_PORT}
+            p = running[by] = subprocess.Popen(["kvrail-kv", "serve", "--model", MODEL, "--tokens", TOKENS], stdout=subprocess.PIPE, stderr=sys.stdout,
+                                               env=SECRET, text=True)
+            print(listening := p.stdout.readline(), end="", flush=True)  # all that it says there, once a decode may come
+            return {"serving": KV_PORT} if listening else {"error": f"kvrail-kv serve ended with {p.wait()}"}
         p = running[by] = subprocess.Popen([*AGENT, "prefill", BLOCKS, SIZE], env=nixl_environment(), stdout=subprocess.PIPE, text=True)
         for line in p.stdout:
             print(line, end="", flush=True)
