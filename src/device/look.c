@@ -32,13 +32,10 @@ static void copy(struct device_plugin *p, struct arena *a, struct look **ret, si
 {
 	for (struct resource *res = p->resources; res; res = res->next)
 		for (size_t i = 0; !res->shares && !res->leaving && i < res->list.n; i++) {
-			const struct device_vf *vf = &res->list.v[i].vf;
-			struct look *l = arena_push(a, ret, ret_n, sizeof(*l));
+			const struct device *d = &res->list.v[i];
 
-			*l = (struct look){ .resource = res, .vf = *vf, .at = i, .served = res->list.v[i].served };
-			l->vf.pci = arena_strdup(a, vf->pci);
-			l->vf.pf_pci = arena_strdup(a, vf->pf_pci);
-			l->vf.pf_netdev = arena_strdup(a, vf->pf_netdev);
+			*(struct look *)arena_push(a, ret, ret_n, sizeof(**ret)) =
+				(struct look){ .resource = res, .vf = device_vf_copy(a, &d->vf), .at = i, .served = d->served };
 		}
 }
 

@@ -19,6 +19,16 @@
 #define STACK (256u << 10) /* only what is touched is resident */
 #define SHARES_MAX 10000
 
+struct device_vf device_vf_copy(struct arena *a, const struct device_vf *vf)
+{
+	struct device_vf copy = *vf;
+
+	copy.pci = arena_strdup(a, vf->pci);
+	copy.pf_pci = arena_strdup(a, vf->pf_pci);
+	copy.pf_netdev = arena_strdup(a, vf->pf_netdev);
+	return copy;
+}
+
 void device_list_free(struct device_list *l)
 {
 	for (size_t i = 0; i < l->n; i++)
@@ -228,10 +238,9 @@ static struct device_list list_of(const struct device_plugin *p, const struct de
 			l.v[i].health = (struct health){ .known = true, .healthy = true };
 			continue;
 		}
-		*vf = x->vfs[i];
-		vf->pci = arena_strdup(a, vf->pci);
-		vf->pf_pci = arena_strdup(a, vf->pf_pci ? vf->pf_pci : "");
-		vf->pf_netdev = arena_strdup(a, vf->pf_netdev);
+		*vf = device_vf_copy(a, &x->vfs[i]);
+		if (!vf->pf_pci)
+			vf->pf_pci = "";
 	}
 	if (x->shares || !l.n)
 		return l;

@@ -111,6 +111,8 @@ void device_folder_read(struct device_plugin *p);
 
 /* plugin.c */
 void device_list_free(struct device_list *l);
+/* One that outlives its list: with strings in @a. */
+struct device_vf device_vf_copy(struct arena *a, const struct device_vf *vf);
 struct resource *device_resource_free(struct resource *res); /* returns NULL */
 /* NULL, or who holds @pci, in @a: asks the host. */
 const char *device_holder_of(struct device_plugin *p, struct arena *a, const char *pci);

@@ -311,7 +311,7 @@ static int give(struct device_plugin *p, struct resource *res, struct arena *a, 
 	pthread_mutex_lock(&p->lock);
 	d = find(res, id);
 	if (d)
-		vf = (struct device_vf){ .pci = arena_strdup(a, id), .pf_pci = arena_strdup(a, d->vf.pf_pci), .rdma = d->vf.rdma };
+		vf = device_vf_copy(a, &d->vf);
 	pthread_mutex_unlock(&p->lock);
 	if (!d)
 		return err_set(e, -ENOENT, "%s has no device %s", res->full, id);
