@@ -13,6 +13,7 @@ import pathlib
 import re
 import sys
 import time
+from statistics import median
 
 from rows import ROOT, row, skip
 
@@ -102,31 +103,32 @@ def attach_and_detach(cluster, label):
     return [a - b for a, b in zip(with_, without)]
 
 
+def create(cluster, pods):
+    """All at once, until all are Ready."""
+    for p in pods:
+        cluster.plane.post(f"/api/v1/namespaces/{NAMESPACE}/pods", p)
+    for p in pods:
+        cluster.wait_pod(NAMESPACE, p["metadata"]["name"], 400)
+
+
+def delete(cluster, pods):
+    for p in pods:
+        cluster.delete_pod(NAMESPACE, p["metadata"]["name"], wait=False)
+    for p in pods:
+        cluster.wait_gone(NAMESPACE, p["metadata"]["name"], 300)
+
+
 def all_at_once(cluster, label):
     """Median seconds of an ADD when as many pods start at once as there are VFs: the mean of a turn's calls, the wait for each other included."""
     calls, times = Calls(cluster.nodes[0]), []
     for turn in range(TURNS):
-        names = [f"{label}-once-{turn}-{i}" for i in range(RAILS)]
-
-        def start():
-            for name in names:
-                cluster.plane.post(f"/api/v1/namespaces/{NAMESPACE}/pods", pod(name, 1))
-            for name in names:
-                cluster.wait_pod(NAMESPACE, name, 400)
-        add, adds = calls.measure("set_up_pod", start)
-        for name in names:
-            cluster.delete_pod(NAMESPACE, name, wait=False)
-        for name in names:
-            cluster.wait_gone(NAMESPACE, name, 300)
+        pods = [pod(f"{label}-once-{turn}-{i}", 1) for i in range(RAILS)]
+        add, adds = calls.measure("set_up_pod", lambda: create(cluster, pods))
+        delete(cluster, pods)
         calls.settle()
         say(f"{label}: {RAILS} pods at once: ADD {add:.2f} s ({adds} calls)")
         times.append(add)
     return median(times)
-
-
-def median(values):
-    values = sorted(values)
-    return values[len(values) // 2]
 
 
 BARE = """set -e
@@ -204,16 +206,11 @@ def go_stack(cluster):
 
 def twenty_pods(cluster):
     """20 pods attached: 6 of them with a rail, as many as there are VFs but one."""
-    for i in range(20):
-        cluster.plane.post(f"/api/v1/namespaces/{NAMESPACE}/pods", pod(f"m-{i}", 1 if i < 6 else 0))
-    for i in range(20):
-        cluster.wait_pod(NAMESPACE, f"m-{i}", 400)
+    pods = [pod(f"m-{i}", 1 if i < 6 else 0) for i in range(20)]
+    create(cluster, pods)
     time.sleep(10)
     memory = resident(cluster.nodes[0], {"kvrail"})
-    for i in range(20):
-        cluster.delete_pod(NAMESPACE, f"m-{i}", wait=False)
-    for i in range(20):
-        cluster.wait_gone(NAMESPACE, f"m-{i}", 300)
+    delete(cluster, pods)
     return memory
 
 

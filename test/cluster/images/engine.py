@@ -93,7 +93,8 @@ def prefill(by):
         if by == "kv":
             p = running[by] = subprocess.Popen(["kvrail-kv", "serve", "--model", MODEL, "--tokens", TOKENS], stdout=subprocess.PIPE, stderr=sys.stdout,
                                                env=SECRET, text=True)
-            print(listening := p.stdout.readline(), end="", flush=True)  # all that it says there, once a decode may come
+            listening = p.stdout.readline()  # all that it says there, once a decode may come
+            print(listening, end="", flush=True)
             return {"serving": KV_PORT} if listening else {"error": f"kvrail-kv serve ended with {p.wait()}"}
         p = running[by] = subprocess.Popen([*AGENT, "prefill", BLOCKS, SIZE], env=nixl_environment(), stdout=subprocess.PIPE, text=True)
         for line in p.stdout:
