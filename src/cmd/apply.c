@@ -10,7 +10,7 @@ static const struct cmd_option options[] = {
 	CLUSTER_OPTIONS,
 	{ "filename", 'f', CMD_STRINGS, offsetof(struct apply_options, files), "FILE", NULL, "manifest or folder to read, - for standard input; may be repeated" },
 	{ "namespace", 'n', CMD_STRING, offsetof(struct apply_options, namespace), "NS", NULL, "of objects that name none (a cluster's)" },
-	{ "force", 0, CMD_FLAG, offsetof(struct apply_options, force), NULL, NULL, "take fields over from another manager; on a host: reset ports even if pods hold their VFs" },
+	{ "force", 0, CMD_FLAG, offsetof(struct apply_options, force), NULL, NULL, "apply to a cluster: take fields over from another manager; on a host: reset ports even if pods hold their VFs" },
 	{ "strict", 0, CMD_FLAG, offsetof(struct apply_options, strict), NULL, NULL, "an unknown field is an error" },
 };
 
@@ -107,7 +107,9 @@ static int need_files(struct cmd_run *run)
 
 	if (o->files.n)
 		return 0;
-	fputs("kvrail: name a manifest: -f FILE\n", stderr);
+	fputs(run->n_args ? "kvrail: KIND NAME is for a cluster (--kubeconfig FILE); on a host name a manifest: -f FILE\n" :
+			    "kvrail: name a manifest: -f FILE\n",
+	      stderr);
 	return CMD_USAGE;
 }
 
@@ -160,6 +162,7 @@ const struct cmd cmd_apply = {
 const struct cmd cmd_delete = {
 	.name = "delete", .summary = "take objects away; a host's ports go back to no VFs",
 	.usage = "-f FILE... | KIND NAME... [-n NS] [--force] [--kubeconfig FILE] [--context NAME] [-o FORMAT]",
+	.about = "KIND NAME is for a cluster; a host's objects are named by their manifests. Which of the two is meant, 'kvrail apply --help' says.",
 	.max_args = SIZE_MAX,
 	.options = options, .n_options = ARRAY_SIZE(options), .options_size = sizeof(struct apply_options),
 	.output = true, .run = run_delete,

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
@@ -12,11 +13,12 @@ static bool given(const char *s)
 	return s && *s;
 }
 
+/* An agent's, of this host, also where only root may look: its commands are not for a cluster then. */
 static bool is_socket(const char *path)
 {
 	struct stat st;
 
-	return stat(path, &st) == 0 && S_ISSOCK(st.st_mode);
+	return stat(path, &st) == 0 ? S_ISSOCK(st.st_mode) : errno == EACCES;
 }
 
 bool cmd_cluster_is_meant(const struct cluster_options *o)

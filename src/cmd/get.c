@@ -24,7 +24,8 @@ static const struct api_kind *kind_of(struct cmd_run *run, struct err *e)
 		*(const char **)arena_push(run->arena, &names, &n, sizeof(*names)) = k->plural;
 	*(const char **)arena_push(run->arena, &names, &n, sizeof(*names)) = NULL;
 	near = parse_nearest(run->args[0], names);
-	err_set(e, -EINVAL, "there is no kind '%s'%s%s%s", run->args[0], near ? ", did you mean " : "", near ? near : "", near ? "?" : "");
+	err_set(e, -EINVAL, "there is no kind '%s' in this host's store%s%s%s; for a cluster's objects give --kubeconfig FILE", run->args[0],
+		near ? ", did you mean " : "", near ? near : "", near ? "?" : "");
 	return NULL;
 }
 

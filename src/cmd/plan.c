@@ -148,11 +148,15 @@ static void find_pods(struct cmd_run *run, const char *state_dir, struct plan_po
 		list = yyjson_obj_get(status, "attachments");
 	} else {
 		yyjson_mut_doc *doc = doc_new(run->arena);
-		yyjson_mut_val *journals = attach_list_dir(state_dir, doc, NULL);
+		struct err why = { 0 };
+		yyjson_mut_val *journals = attach_list_dir(state_dir, doc, &why);
 		yyjson_alc alc = doc_alc(run->arena);
 
-		if (!journals)
+		if (!journals) {
+			fprintf(stderr, "warning: %s: which pods hold VFs, and which ports kvrail set up before, is not in this plan%s\n", why.msg,
+				why.code == -EACCES ? "; run it as root" : "");
 			return;
+		}
 		list = yyjson_doc_get_root(yyjson_mut_val_imut_copy(journals, &alc));
 	}
 	yyjson_arr_foreach(list, i, max, at) {

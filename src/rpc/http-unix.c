@@ -109,7 +109,8 @@ int http_unix(const char *socket_path, const char *method, const char *target, c
 		return err_set(e, errno == EACCES ? -EACCES : -ENOTCONN,
 			       errno == EACCES
 				       ? "%s belongs to root: run as root (%s)"
-				       : "no agent answers on %s (%s): start it with 'kvrail agent --standalone'",
+				       : "no agent answers on %s (%s): on a Kubernetes node the DaemonSet kvrail-agent runs it, "
+					 "on another host 'kvrail agent --standalone'",
 			       socket_path, strerror(errno));
 	strbuf_addf(&out, "%s %s HTTP/1.0\r\nHost: kvrail\r\nContent-Length: %zu\r\n\r\n", method,
 		    target, len);

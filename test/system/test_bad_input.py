@@ -306,3 +306,28 @@ def test_a_damaged_store_is_left_as_it_is_and_named(node, damage):  # noqa: F811
                        env=node.env)
     assert r.returncode == 1 and f"{db} is damaged" in r.stderr and "away, then start again" in r.stderr, r.stderr
     assert db.read_bytes() == before
+
+
+def as_one_who_may_not_look(*command):
+    """In a mount namespace of its own, with an empty /run; root without the right to look into folders that are not its own."""
+    drop = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search"]
+    return ["unshare", "-m", "sh", "-c", 'mount -t tmpfs tmpfs /run && mkdir -m 0 /run/kvrail && exec "$@"', "sh", *drop, *map(str, command)]
+
+
+@needs_root
+def test_what_only_root_may_see_is_not_taken_for_absent(tmp_path):
+    env = {k: v for k, v in os.environ.items() if k != "KVRAIL_SOCKET"} | {"HOME": str(tmp_path), "KVRAIL_STATE": str(tmp_path / "state")}
+    (tmp_path / ".kube").mkdir()
+    (tmp_path / ".kube/config").write_text("apiVersion: v1\nkind: Config\n")
+    r = subprocess.run(as_one_who_may_not_look(BUILD / "kvrail", "get", "sriovnetworks"), capture_output=True, text=True, timeout=60, env=env)
+    assert "/run/kvrail/agent.sock belongs to root: run as root" in r.stderr  # this host's agent, not the cluster of ~/.kube/config
+    (tmp_path / "state").mkdir(mode=0)
+    r = subprocess.run(as_one_who_may_not_look(BUILD / "kvrail", "plan", "-f", "-"), capture_output=True, text=True, timeout=60, env=env,
+                       input=POLICY)
+    assert "which pods hold VFs, and which ports kvrail set up before, is not in this plan; run it as root" in r.stderr
+
+
+def test_a_kind_of_a_cluster_is_told_from_one_that_is_not(tmp_path):
+    env = {**os.environ, "KVRAIL_SOCKET": str(tmp_path / "none")}
+    assert "for a cluster's objects give --kubeconfig" in kvrail("get", "pods", env=env)[1]
+    assert "KIND NAME is for a cluster" in kvrail("delete", "sriovnetworks", "a", rc=2, env=env)[1]
