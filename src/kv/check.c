@@ -161,12 +161,12 @@ struct arguments {
 };
 
 static const char usage[] =
-	"usage: kvrail-kv check [--rail SPEC]... [--listen [ADDRESS][:PORT] | --peer ADDRESS[:PORT]] [-o table|json|yaml]\n\n"
+	"usage: kvrail-kv check [--rail SPEC]... [--listen[=[ADDRESS][:PORT]] | --peer ADDRESS[:PORT]] [-o table|json|yaml]\n\n"
 	"Checks the rails of this network namespace; with --listen on one side and --peer on the other also the path between.\n\n"
 	"  --rail SPEC       net1,rdma=DEVICE,port=1,address=ADDRESS/LENGTH,network=NAME,mtu=9000,gid=INDEX (repeatable;\n"
 	"                    default: each RDMA device whose interface is here)\n"
 	"  --mtu BYTES       what each rail should carry (default 9000)\n"
-	"  --listen=[ADDR]   wait for the other side (default port 5701)\n"
+	"  --listen[=ADDR]   wait for the other side (default port 5701)\n"
 	"  --peer ADDR       the other side\n"
 	"  --timeout SECONDS how long to wait for it (default 60)\n"
 	"  -o, --output FMT  table (default), json or yaml\n\n"
