@@ -110,6 +110,7 @@ static bool is(const char *s, const char *word)
 static void judge(struct arena *a, const struct world *w, const struct memo *memo, bool written, struct node_outcome *o)
 {
 	const struct api_nodestate_status *s = o->state ? o->state->status : NULL;
+	const char *said = s && s->last_sync_error && *s->last_sync_error ? s->last_sync_error : NULL;
 	const char *node = o->node->name, *why;
 	struct verdict *v = &o->verdict;
 
@@ -127,10 +128,10 @@ static void judge(struct arena *a, const struct world *w, const struct memo *mem
 					  w->namespace, node);
 	} else if (is(s->sync_status, "Failed")) {
 		*v = (struct verdict){ .degraded = true, .reason = "SyncFailed" };
-		v->message = s->last_sync_error && *s->last_sync_error ? s->last_sync_error :
-			     arena_printf(a, "the agent could not set up the ports and gives no reason: look at its log");
+		v->message = said ? said : "the agent could not set up the ports and gives no reason: look at its log";
 	} else if (written || !is(s->sync_status, "Succeeded")) {
-		*v = (struct verdict){ .progressing = true, .reason = "Configuring", .message = "the agent sets up the ports" };
+		*v = (struct verdict){ .progressing = true, .reason = "Configuring" };
+		v->message = said && !written ? said : "the agent sets up the ports"; /* what it said is of the spec before */
 	} else if ((why = lacks(a, o))) {
 		*v = (struct verdict){ .progressing = true, .reason = "Configuring", .message = why };
 	} else if (!o->merged.spec->n_interfaces) {

@@ -255,6 +255,30 @@ static void failure_of_an_agent_is_told_in_its_words(void **state)
 	expect_ready(&t, "RailPolicy", "rails", "False", "NodesFailed", "node n1: p0: firmware allows no VFs");
 }
 
+static void port_that_waits_for_its_pods_is_told_in_the_agents_words(void **state)
+{
+#define WAITS "p0 (0000:01:00.0) must change (numVfs 2 to 4) and waits for its pods: llm/decode-0: drain the node or delete them"
+	_cleanup_test_ struct test t;
+	const char *spec;
+
+	setup(&t);
+	add_node(&t, "n1", "{\"rdma\":\"yes\"}");
+	add_policy(&t, "rails", P0);
+	add_state(&t, "n1", NULL, "Succeeded", 2);
+	run(&t);
+	spec = doc_to_json(t.a, yyjson_obj_get(json_of(&t, written(&t, "SriovNetworkNodeState", "n1", NULL)), "spec"), false);
+	t.w.n_states = 0;
+	add_state(&t, "n1", spec, "InProgress\",\"lastSyncError\":\"" WAITS, 2);
+	run(&t);
+	expect_ready(&t, "RailNode", "n1", "False", "Configuring", WAITS);
+	expect_ready(&t, "RailPolicy", "rails", "False", "NodesPending", "node n1: " WAITS);
+	/* of a spec that is written just now the agent has said nothing yet */
+	t.w.n_policies = 0;
+	add_policy(&t, "rails", "{\"resourceName\":\"p0rdma\",\"numVfs\":2,\"nodeSelector\":{},\"nicSelector\":{\"pfNames\":[\"p0\"]}}");
+	run(&t);
+	expect_ready(&t, "RailNode", "n1", "False", "Configuring", "the agent sets up the ports");
+}
+
 static void policy_that_matches_nothing_says_what_excludes_what(void **state)
 {
 	_cleanup_test_ struct test t;
@@ -571,6 +595,7 @@ int main(void)
 		cmocka_unit_test(policies_become_the_spec_and_steady_state_writes_nothing),
 		cmocka_unit_test(what_the_device_plugin_must_know_is_an_annotation_of_the_node_state),
 		cmocka_unit_test(failure_of_an_agent_is_told_in_its_words),
+		cmocka_unit_test(port_that_waits_for_its_pods_is_told_in_the_agents_words),
 		cmocka_unit_test(policy_that_matches_nothing_says_what_excludes_what),
 		cmocka_unit_test(turns_are_told_as_events_and_nothing_else),
 		cmocka_unit_test(policy_that_cannot_be_read_is_invalid_and_harms_no_other),
