@@ -146,6 +146,12 @@ static void judge(struct arena *a, const struct world *w, const struct memo *mem
 	}
 }
 
+/* A spec that is stored stays while the agent has reported no port, as with the operator: a state may come back from a backup, without a status. */
+static bool can_tell(const struct api_nodestate *state)
+{
+	return !state || !state->spec || (state->status && state->status->n_interfaces);
+}
+
 static void write_state(struct arena *a, const struct world *w, struct memos *m, struct node_outcome *o, bool *written,
 			struct writes *out)
 {
@@ -157,7 +163,7 @@ static void write_state(struct arena *a, const struct world *w, struct memos *m,
 	key = arena_printf(a, "%s/%s", kind->kind, o->node->name);
 	if (o->state && o->state->spec)
 		stored = spec_json(a, w, o->node->name, o->state->spec, resources_of(o->state), false);
-	*written = write_needed(m, key, wanted, stored);
+	*written = can_tell(o->state) && write_needed(m, key, wanted, stored);
 	if (!*written) {
 		memo_settle(m, key);
 		return;

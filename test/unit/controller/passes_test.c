@@ -384,6 +384,41 @@ static void node_of_two_pools_keeps_what_it_has(void **state)
 	assert_non_null(strstr(written(&t, "SriovNetworkNodeState", "n1", NULL)->json, "\"system\":{\"rdmaMode\":\"exclusive\"}"));
 }
 
+#define STATE(more) "{\"apiVersion\":\"sriovnetwork.openshift.io/v1\",\"kind\":\"SriovNetworkNodeState\",\"metadata\":{\"name\":\"n1\",\"namespace\":\"" NS "\"}" more "}"
+
+static void spec_stays_while_the_agent_has_reported_no_port(void **state)
+{
+	_cleanup_test_ struct test t;
+	const char *spec;
+
+	setup(&t);
+	add_node(&t, "n1", "{\"rdma\":\"yes\"}");
+	add_policy(&t, "rails", P0);
+	add_state(&t, "n1", NULL, "Succeeded", 0);
+	run(&t);
+	spec = arena_printf(t.a, ",\"spec\":%s", doc_to_json(t.a, yyjson_obj_get(json_of(&t, written(&t, "SriovNetworkNodeState", "n1", NULL)), "spec"), false));
+
+	/* it comes back from a backup */
+	t.w.n_states = 0;
+	add(&t, WORLD_STATES, arena_printf(t.a, STATE("%s"), spec));
+	run(&t);
+	assert_null(written(&t, "SriovNetworkNodeState", "n1", NULL));
+	expect_ready(&t, "RailNode", "n1", "False", "NoAgent", "no agent has reported");
+
+	/* a node without ports, as the operator has it too */
+	t.w.n_states = 0;
+	add(&t, WORLD_STATES, arena_printf(t.a, STATE("%s,\"status\":{\"syncStatus\":\"Succeeded\"}"), spec));
+	run(&t);
+	assert_null(written(&t, "SriovNetworkNodeState", "n1", NULL));
+
+	/* it has none yet */
+	t.w.n_states = 0;
+	add(&t, WORLD_STATES, STATE(",\"status\":{\"syncStatus\":\"Succeeded\"}"));
+	run(&t);
+	assert_non_null(written(&t, "SriovNetworkNodeState", "n1", NULL));
+	expect_ready(&t, "RailPolicy", "rails", "False", "NoPortSelected", "there are no SR-IOV ports");
+}
+
 static void policy_that_a_stronger_one_replaces_says_so(void **state)
 {
 	_cleanup_test_ struct test t;
@@ -600,6 +635,7 @@ int main(void)
 		cmocka_unit_test(turns_are_told_as_events_and_nothing_else),
 		cmocka_unit_test(policy_that_cannot_be_read_is_invalid_and_harms_no_other),
 		cmocka_unit_test(node_of_two_pools_keeps_what_it_has),
+		cmocka_unit_test(spec_stays_while_the_agent_has_reported_no_port),
 		cmocka_unit_test(policy_that_a_stronger_one_replaces_says_so),
 		cmocka_unit_test(state_of_a_gone_node_is_kept_for_a_while),
 		cmocka_unit_test(another_writer_is_told_and_not_fought),
