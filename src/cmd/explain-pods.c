@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/parse.h"
+#include "base/strbuf.h"
 #include "cmd/explain.h"
 
 #define GPU_END "/gpu" /* nvidia.com/gpu, amd.com/gpu */
@@ -69,8 +70,8 @@ static void add_containers(struct arena *a, struct explain_pod *p, yyjson_val *l
 	}
 }
 
-/* @spec: of a pod; annotations of @meta, and of @more (may be NULL) where @meta has none. */
-static void add_pod(struct source *s, const char *part, yyjson_val *meta, yyjson_val *more, yyjson_val *spec)
+/* @spec: of a pod. What is returned moves when the next one is added. */
+static struct explain_pod *add_pod(struct source *s, const char *part, yyjson_val *meta, yyjson_val *spec)
 {
 	struct explain_pod *p = arena_push(s->a, s->list, s->n, sizeof(*p));
 
@@ -78,32 +79,64 @@ static void add_pod(struct source *s, const char *part, yyjson_val *meta, yyjson
 	p->pod.namespace = s->namespace;
 	p->pod.name = s->name;
 	add_annotations(s->a, &p->pod, yyjson_obj_get(meta, "annotations"));
-	add_annotations(s->a, &p->pod, yyjson_obj_get(more, "annotations"));
 	add_containers(s->a, p, yyjson_obj_get(spec, "containers"));
 	add_containers(s->a, p, yyjson_obj_get(spec, "initContainers"));
+	return p;
 }
 
 static void add_template(struct source *s, const char *part, yyjson_val *template)
 {
 	if (yyjson_is_obj(template))
-		add_pod(s, part, yyjson_obj_get(template, "metadata"), NULL, yyjson_obj_get(template, "spec"));
+		add_pod(s, part, yyjson_obj_get(template, "metadata"), yyjson_obj_get(template, "spec"));
 }
 
-/* KServe copies the service's annotations of networks to every pod; a template is a pod's spec. */
+static bool starts(const char *s, const char *with)
+{
+	return !strncmp(s, with, strlen(with));
+}
+
+/*
+ * Of the annotations of a service's metadata KServe copies to every pod those that begin so (its propagateDeploymentMetadata()), below those of
+ * @field. What kvrail would read and does not get is a warning.
+ */
+static void add_service_annotations(struct arena *a, struct explain_pod *p, yyjson_val *annotations, const char *field)
+{
+	_cleanup_strbuf_ struct strbuf lost = STRBUF_INIT;
+	yyjson_obj_iter it;
+	yyjson_val *k;
+
+	yyjson_obj_iter_init(annotations, &it);
+	while ((k = yyjson_obj_iter_next(&it))) {
+		const char *key = yyjson_get_str(k), *value = yyjson_get_str(yyjson_obj_iter_get_val(k));
+
+		if (!value || pairs_get(p->pod.annotations, p->pod.n_annotations, key))
+			continue;
+		if (starts(key, "k8s.v1.cni.cncf.io"))
+			*(struct pair *)arena_push(a, &p->pod.annotations, &p->pod.n_annotations, sizeof(struct pair)) = (struct pair){ key, value };
+		else if (starts(key, "kvrail.io/") || !strcmp(key, ANNOTATION_DEFAULT_NETWORK))
+			strbuf_addf(&lost, "%s%s", lost.len ? ", " : "", key);
+	}
+	if (lost.len)
+		p->warning = arena_printf(a, "KServe does not copy %s from the service's metadata to its pods: put it under %s", lost.s, field);
+}
+
+/* A template is a pod's spec. */
 static void add_service(struct source *s, yyjson_val *object)
 {
 	yyjson_val *meta = yyjson_obj_get(object, "metadata"), *spec = yyjson_obj_get(object, "spec"), *prefill = yyjson_obj_get(spec, "prefill");
 	const struct {
 		const char *part;
 		yyjson_val *spec, *owner;
-	} pods[] = { { prefill ? "decode" : NULL, yyjson_obj_get(spec, "template"), spec },
-		     { "worker", yyjson_obj_get(spec, "worker"), spec },
-		     { "prefill", yyjson_obj_get(prefill, "template"), prefill },
-		     { "prefill worker", yyjson_obj_get(prefill, "worker"), prefill } };
+		const char *annotations;
+	} pods[] = { { prefill ? "decode" : NULL, yyjson_obj_get(spec, "template"), spec, "spec.annotations" },
+		     { "worker", yyjson_obj_get(spec, "worker"), spec, "spec.annotations" },
+		     { "prefill", yyjson_obj_get(prefill, "template"), prefill, "spec.prefill.annotations" },
+		     { "prefill worker", yyjson_obj_get(prefill, "worker"), prefill, "spec.prefill.annotations" } };
 
 	for (size_t i = 0; i < ARRAY_SIZE(pods); i++)
 		if (yyjson_is_obj(pods[i].spec))
-			add_pod(s, pods[i].part, pods[i].owner, meta, pods[i].spec);
+			add_service_annotations(s->a, add_pod(s, pods[i].part, pods[i].owner, pods[i].spec), yyjson_obj_get(meta, "annotations"),
+						pods[i].annotations);
 }
 
 bool explain_pods_of(struct arena *a, yyjson_val *object, const char *default_namespace, struct explain_pod **list, size_t *n)
@@ -118,7 +151,7 @@ bool explain_pods_of(struct arena *a, yyjson_val *object, const char *default_na
 	s.name = s.name ? s.name : "(no name)";
 	lws = yyjson_obj_get(spec, "leaderWorkerTemplate");
 	if (!strcmp(s.kind, "Pod")) {
-		add_pod(&s, NULL, meta, NULL, spec);
+		add_pod(&s, NULL, meta, spec);
 	} else if (!strcmp(s.kind, "LLMInferenceService")) {
 		add_service(&s, object);
 	} else if (lws) {

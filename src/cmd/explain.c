@@ -375,6 +375,8 @@ static int explain_pod(struct explain *x, const struct explain_pod *p, struct er
 	for (size_t i = 0; i < n; i++)
 		add_net(x, networks, &nets[i]);
 	check_resources(x, v, warnings, p, nets, n);
+	if (p->warning)
+		warn(x, warnings, p, p->warning);
 	steps = yyjson_mut_obj_add_arr(x->doc, v, "steps");
 	list_steps(x, steps, p, nets, n);
 	if (yyjson_mut_arr_size(warnings))

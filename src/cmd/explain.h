@@ -17,6 +17,7 @@ struct explain_pod {
 	struct attach_pod pod;
 	struct explain_request *requests;
 	size_t n_requests;
+	const char *warning; /* about how it is made; NULL: none */
 };
 
 /*

@@ -156,6 +156,30 @@ def test_what_makes_pods_is_explained_too(files):
     assert all(p["networks"][1]["network"] == "llm/roce-p2" for p in pods)
 
 
+def test_a_services_annotations_count_as_far_as_kserve_copies_them(files):
+    """Of its metadata those of networks; what is under spec.annotations goes to the pods as it is, and wins."""
+    required = {"kvrail.io/rdma": "required"}
+
+    def service(annotations=None, prefill_annotations=None, **metadata):
+        return {"apiVersion": "serving.kserve.io/v1alpha1", "kind": "LLMInferenceService",
+                "metadata": {"name": "x", "namespace": "llm", "annotations": {"k8s.v1.cni.cncf.io/networks": "roce-p2", **metadata}},
+                "spec": {"annotations": annotations or {}, "template": {"containers": [{"name": "main", "resources": {"limits": {"openshift.io/p2rdma": 1}}}]},
+                         "prefill": {"annotations": prefill_annotations or {}, "template": {"containers": [{"name": "main"}]}}}}
+
+    def gated(p):
+        return any("kvrail.io/rdma: required" in s for s in p["steps"])
+
+    r = files(NETWORK, nad("other", {"type": "bridge"}), service(**required, **{"v1.multus-cni.io/default-network": "other", "x.io/y": "z"}))
+    decode, prefill = r.json["pods"]
+    assert not gated(decode) and not gated(prefill) and decode["networks"][0]["network"] != "llm/other"
+    lost = "KServe does not copy kvrail.io/rdma, v1.multus-cni.io/default-network from the service's metadata to its pods: put it under"
+    assert decode["warnings"] == [f"{lost} spec.annotations"] and prefill["warnings"][-1] == f"{lost} spec.prefill.annotations"
+    decode, prefill = files(NETWORK, service(required, **required)).json["pods"]
+    assert gated(decode) and "warnings" not in decode and not gated(prefill) and "spec.prefill.annotations" in prefill["warnings"][-1]
+    decode, prefill = files(NETWORK, service(prefill_annotations={**required, "k8s.v1.cni.cncf.io/networks": "roce-p2, roce-p2"})).json["pods"]
+    assert not gated(decode) and gated(prefill) and [len(p["networks"]) for p in (decode, prefill)] == [2, 3]
+
+
 UPSTREAM = pathlib.Path(os.environ.get("KVRAIL_UPSTREAM", ROOT.parent / "shared/upstream"))
 
 
