@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * This node's SriovNetworkNodeState: what its spec asks is provisioned, what is there becomes its status. In steady state
- * nothing is written: the status is compared with the one that the API server has.
+ * nothing is written: the status is compared with the one that the API server has. The agent does not make it: a node that the controller
+ * does not serve has none, and keeps what it has.
  */
 #include <string.h>
 
@@ -125,24 +126,7 @@ static int want(struct provision *p, struct err *e)
 	return 0;
 }
 
-static int create(struct cluster *cl, struct arena *a, struct err *e)
-{
-	const struct kube_ref ref = { .group = "sriovnetwork.openshift.io", .version = "v1", .plural = "sriovnetworknodestates",
-				      .namespace = cl->ag->options->namespace };
-	struct api_meta meta = { .name = cl->ag->node, .namespace = cl->ag->options->namespace };
-	struct api_nodestate state = {
-		.object = { .api_version = "sriovnetwork.openshift.io/v1", .kind = kind()->kind, .meta = &meta },
-	};
-	int r = kube_create(cl->kube, a, &ref, doc_mut_to_json(a, api_encode(kind(), doc_new(a), &state), false), NULL, e);
-
-	if (r == -EEXIST)
-		return 0;
-	if (r == -ENOENT)
-		return err_append(e, r, ": its CRD or the namespace %s is missing: kubectl apply -k deploy/", cl->ag->options->namespace);
-	return r;
-}
-
-/* The node state as last seen; -EAGAIN when it is not known yet, or was made just now. */
+/* The node state as last seen; -EAGAIN when it is not known yet, -ENOENT when there is none. */
 static int load(struct cluster *cl, struct arena *a, struct api_nodestate **ret, struct err *e)
 {
 	struct complaints c = { .arena = a };
@@ -154,10 +138,10 @@ static int load(struct cluster *cl, struct arena *a, struct api_nodestate **ret,
 
 	if (r == -EHOSTUNREACH)
 		return -EAGAIN;
-	if (r == -ENOENT) {
-		r = create(cl, a, e);
-		return r < 0 ? r : -EAGAIN;
-	}
+	if (r == -ENOENT)
+		return err_set(e, r, "there is no SriovNetworkNodeState %s/%s: the controller makes it, for the nodes that configDaemonNodeSelector of "
+				     "SriovOperatorConfig default selects; till then ports stay as they are, and no VF is offered",
+			       cl->ag->options->namespace, cl->ag->node);
 	if (r == 0)
 		r = doc_parse_json(a, "node state", o.json, strlen(o.json), DOC_SIZE_MAX, &v, e);
 	if (r < 0)
@@ -250,7 +234,7 @@ void nodestate_reconcile(struct cluster *cl)
 	pthread_mutex_unlock(&cl->lock);
 	if (rd.state)
 		cl->failed_spec = r < 0 ? hash_of_spec(&rd) : 0;
-	if (r < 0 && r != -EAGAIN && !pools_known(cl->ag))
+	if (r < 0 && r != -EAGAIN && (!pools_known(cl->ag) || (r == -ENOENT && !rd.state)))
 		pools_build(cl->ag, NULL, NULL, rd.provision.inventory); /* pods without rails start all the same */
 	if (r != -EAGAIN) {
 		tell(cl, rd.state, r < 0 ? e.msg : NULL);

@@ -49,7 +49,7 @@ TABLE(api_pool_config_table, api_pool_config, "SriovNetworkPoolConfig");
 
 static const struct field api_operator_config_spec_table_fields[] = {
 	{ .name = "configDaemonNodeSelector", .type = FIELD_MAP, AT_N(api_operator_config_spec, config_daemon_node_selector),
-	  .doc = "Labels of the nodes that the agent runs on." },
+	  .doc = "Labels of the nodes that get a node state; where agents run, their DaemonSet says." },
 	{ .name = "configDaemonEnvVars", .type = FIELD_MAP, AT_N(api_operator_config_spec, config_daemon_env_vars),
 	  .doc = "Kept; an environment is given to the agent in its DaemonSet." },
 	{ .name = "enableInjector", .type = FIELD_BOOL, AT(api_operator_config_spec, enable_injector),

@@ -20,7 +20,7 @@ const char *pass_time(struct arena *a, time_t t)
 	return text;
 }
 
-/* Nodes where agents may run: those of the operator's configuration, else all that run Linux. */
+/* Nodes that are served: those of the operator's configuration, else all that run Linux. */
 static bool ours(const struct world *w, const struct world_node *node)
 {
 	const char *os = pairs_get(node->labels, node->n_labels, "kubernetes.io/os");
@@ -225,12 +225,12 @@ static void one_node(struct arena *a, const struct world *w, struct memos *m, st
 	judge(a, w, memo_find(m, arena_printf(a, "SriovNetworkNodeState/%s", o->node->name), false), written, o);
 }
 
-static const struct world_node *node_named(const struct world *w, const char *name)
+static bool is_node_of_ours(const struct world *w, const char *name)
 {
 	for (size_t i = 0; i < w->n_nodes; i++)
 		if (!strcmp(w->nodes[i].name, name))
-			return &w->nodes[i];
-	return NULL;
+			return ours(w, &w->nodes[i]);
+	return false;
 }
 
 static void sooner(unsigned *next, time_t seconds)
@@ -241,7 +241,7 @@ static void sooner(unsigned *next, time_t seconds)
 		*next = s;
 }
 
-/* The state of a node that is gone stays for a while: a node that is installed anew finds it. */
+/* The state of a node that is gone, or selected no more, stays for a while: a node that is installed anew finds it. */
 static void one_stale(struct arena *a, const struct world *w, const struct api_nodestate *state, struct writes *out, unsigned *next)
 {
 	const struct api_meta *meta = state->object.meta;
@@ -255,7 +255,7 @@ static void one_stale(struct arena *a, const struct world *w, const struct api_n
 		x = write_add(out, WRITE_MERGE, api_kind_named("SriovNetworkNodeState"), w->namespace, meta->name);
 		x->json = arena_printf(a, "{\"metadata\":{\"annotations\":{\"" KEEP_UNTIL "\":\"%s\"}}}",
 				       pass_time(a, w->now + 60 * (time_t)w->stale_minutes));
-		x->why = "its node is gone";
+		x->why = "its node is gone or not selected";
 		sooner(next, 60 * (time_t)w->stale_minutes);
 		return;
 	}
@@ -266,7 +266,7 @@ static void one_stale(struct arena *a, const struct world *w, const struct api_n
 	x = write_add(out, WRITE_DELETE, api_kind_named("SriovNetworkNodeState"), w->namespace, meta->name);
 	x->uid = meta->uid;
 	x->version = meta->resource_version;
-	x->why = "its node is gone for long";
+	x->why = "its node is gone or not selected for long";
 }
 
 static const struct api_rail *rail_named(const struct api_rail **list, size_t n, const char *name)
@@ -283,11 +283,11 @@ static void delete_rail_nodes(const struct world *w, struct writes *out)
 		const struct api_meta *meta = w->rail_nodes[i]->object.meta;
 		struct write *x;
 
-		if (node_named(w, meta->name))
+		if (is_node_of_ours(w, meta->name))
 			continue;
 		x = write_add(out, WRITE_DELETE, api_kind_named("RailNode"), w->namespace, meta->name);
 		x->uid = meta->uid;
-		x->why = "its node is gone";
+		x->why = "its node is gone or not selected";
 	}
 }
 
@@ -311,7 +311,7 @@ void pass_nodes(struct arena *a, const struct world *w, struct memos *m, struct 
 			   &o->verdict, o->state ? o->state->object.meta->generation : 0, &status, NULL, out); /* the agent tells */
 	}
 	for (size_t i = 0; i < w->n_states; i++)
-		if (!node_named(w, w->states[i]->object.meta->name))
+		if (!is_node_of_ours(w, w->states[i]->object.meta->name))
 			one_stale(a, w, w->states[i], out, next);
 	delete_rail_nodes(w, out);
 }

@@ -218,6 +218,12 @@ class AgentHost:
         path = self.state / "snapshot.json"
         return path.read_text() if path.exists() else None
 
+    def make_state(self):
+        """The node state, as the controller makes it for a new node."""
+        self.plane.apply({"apiVersion": "sriovnetwork.openshift.io/v1", "kind": "SriovNetworkNodeState",
+                          "metadata": {"name": self.name, "namespace": self.namespace}})
+        return self
+
     def node_state(self):
         return self.plane.find(f"/apis/sriovnetwork.openshift.io/v1/namespaces/{self.namespace}/sriovnetworknodestates/{self.name}")
 

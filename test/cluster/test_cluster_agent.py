@@ -36,7 +36,7 @@ def host(tmp_path, system, request):
     since = len(system.audit())
     with agenthost.AgentHost(tmp_path, system, name, {"rail0": ["d0", "d1"], "rail1": ["d2", "d3"]},
                              kubeconfig=system.service_account("kvrail-system", "kvrail-agent")) as h:
-        yield h
+        yield h.make_state()
     refused = [(e["verb"], e["objectRef"]) for e in system.audit()[since:] if e.get("responseStatus", {}).get("code") == 403
                and "being terminated" not in e["responseStatus"].get("message", "")
                and e["user"]["username"] == "system:serviceaccount:kvrail-system:kvrail-agent"]
@@ -57,7 +57,7 @@ def nad(plane, namespace, name, resource, network):
                                        "ipam": {"type": "whereabouts", "range": network}})}})
 
 
-def test_a_node_makes_its_node_state_and_then_writes_nothing(host, system):
+def test_a_node_reports_in_its_node_state_and_then_writes_nothing(host, system):
     host.start().wait_ready()
     state = host.sync("Succeeded")
     assert state["metadata"]["annotations"]["sriovnetwork.openshift.io/desired-state"] == "Idle"

@@ -218,7 +218,7 @@ def test_pods_come_and_go_on_a_node(control_plane, namespace, proxy, tmp_path):
         host.relay = agenthost.Relay(host.netns, proxy.http.server_address[1])
         host.relay.start()
         proxy.fault_at_random(0.2, 5, [k for k in ALL if "hang" not in k])
-        host.start().wait_ready(60)
+        host.make_state().start().wait_ready(60)
         tries = 0
 
         def delete(pod, attempt):

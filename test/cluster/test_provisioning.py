@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A node state that changes while pods use its VFs, on a node with real SR-IOV ports, kubelet and containerd. No controller: the test is the one who
-writes the node state's spec."""
+makes the node state and writes its spec."""
 import json
 
 import pytest
@@ -18,6 +18,7 @@ def cluster():
     with nodes.Cluster(nodes=1, name="provision") as c:
         c.plane.install_crds()
         c.plane.namespace(SYSTEM)
+        c.plane.apply({"apiVersion": "sriovnetwork.openshift.io/v1", "kind": "SriovNetworkNodeState", "metadata": {"name": "node1", "namespace": SYSTEM}})
         node = c.nodes[0]
         node.put("/etc/kvrail.kubeconfig", c.plane.kubeconfig(host=GUESTS_HOST).read_bytes(), 0o600)
         node.begin("agent", ["kvrail", "agent", "--kubeconfig=/etc/kvrail.kubeconfig", "--soft-roce", "--metrics=127.0.0.1:9478"],

@@ -5,11 +5,17 @@ import os
 import pathlib
 import signal
 import subprocess
+import sys
 import time
+import types
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path += [str(ROOT / "test"), str(ROOT / "test/cluster")]
+from agenthost import AgentHost  # noqa: E402
+from faults import Fake, FaultServer, kubeconfig  # noqa: E402
+
 BUILD = ROOT / os.environ.get("KVRAIL_BUILD", "build-asan")
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces and netdevs")
@@ -297,3 +303,25 @@ def test_top_shows_what_went_by_which_way(node, pod):
     assert "rdmaTxBytes" not in rails["p"]  # a veth has no RDMA device: not known is not zero
     assert "default/q" in table.stdout and "default/p" not in table.stdout and "B/s" in table.stdout, table.stdout
     assert node.kvrail("top", "--interval", "4000").returncode == 2
+
+
+def test_a_node_that_no_controller_serves_makes_no_node_state_and_says_so(tmp_path):
+    """Else it would come again each time that the controller, after its delay, takes it away."""
+    states = "/apis/sriovnetwork.openshift.io/v1/namespaces/kvrail-system/sriovnetworknodestates"
+    with FaultServer(Fake()) as server:
+        backend = server.backend
+        plane = types.SimpleNamespace(port=server.http.server_address[1], kubeconfig=lambda: kubeconfig(tmp_path, server.url),
+                                      find=lambda path: backend.objects.get(path))
+        with AgentHost(tmp_path, plane, "n1", {"rail": ["d0"]}) as host:
+
+            def unserved():
+                return [p for p in host.status()["problems"] if "there is no SriovNetworkNodeState kvrail-system/n1: the controller makes it" in p]
+
+            host.start().wait_ready()
+            host.wait_for(unserved, "the problem in the status")
+            backend.put(states, "n1", {"apiVersion": "sriovnetwork.openshift.io/v1", "kind": "SriovNetworkNodeState", "spec": {}})
+            host.sync("Succeeded")
+            host.wait_for(lambda: not host.status()["problems"], "the end of the problem")
+            backend.remove(f"{states}/n1")
+            host.wait_for(unserved, "the problem in the status")
+            assert host.is_ready() and not server.asked("POST", "sriovnetworknodestates")

@@ -460,6 +460,37 @@ static void state_of_a_gone_node_is_kept_for_a_while(void **state)
 	assert_non_null(strstr(nth(&t, "SriovNetworkNodeState", "n1", NULL, 1)->json, "null"));
 }
 
+static void node_that_is_not_selected_any_more_is_as_one_that_is_gone(void **state)
+{
+#define CONFIG "{\"apiVersion\":\"sriovnetwork.openshift.io/v1\",\"kind\":\"SriovOperatorConfig\",\"metadata\":{\"name\":\"default\",\"namespace\":\"" NS "\"}," \
+	       "\"spec\":{\"configDaemonNodeSelector\":{\"rails\":\"yes\"}}}"
+	_cleanup_test_ struct test t;
+	const struct write *x;
+
+	setup(&t);
+	add(&t, WORLD_CONFIGS, CONFIG);
+	add_node(&t, "n1", "{\"rdma\":\"yes\"}");
+	add_policy(&t, "rails", P0);
+	add_state(&t, "n1", NULL, "Succeeded", 4);
+	add(&t, WORLD_RAIL_NODES, "{\"apiVersion\":\"kvrail.io/v1alpha1\",\"kind\":\"RailNode\",\"metadata\":{\"name\":\"n1\",\"namespace\":\"" NS "\",\"uid\":\"r\"}}");
+	run(&t);
+	x = written(&t, "SriovNetworkNodeState", "n1", NULL);
+	assert_string_equal(x->json, "{\"metadata\":{\"annotations\":{\"sriovnetwork.openshift.io/keep-state-until\":\"2027-01-15T08:30:00Z\"}}}");
+	x = written(&t, "RailNode", "n1", NULL);
+	assert_int_equal(x->verb, WRITE_DELETE);
+	assert_string_equal(x->uid, "r");
+	t.w.stale_minutes = 0;
+	run(&t);
+	assert_int_equal(written(&t, "SriovNetworkNodeState", "n1", NULL)->verb, WRITE_DELETE);
+
+	/* selected again */
+	t.w.n_nodes = 0;
+	add_node(&t, "n1", "{\"rdma\":\"yes\",\"rails\":\"yes\"}");
+	run(&t);
+	assert_int_equal(written(&t, "SriovNetworkNodeState", "n1", NULL)->verb, WRITE_APPLY);
+	assert_non_null(written(&t, "RailNode", "n1", "status"));
+}
+
 static void another_writer_is_told_and_not_fought(void **state)
 {
 	_cleanup_test_ struct test t;
@@ -638,6 +669,7 @@ int main(void)
 		cmocka_unit_test(spec_stays_while_the_agent_has_reported_no_port),
 		cmocka_unit_test(policy_that_a_stronger_one_replaces_says_so),
 		cmocka_unit_test(state_of_a_gone_node_is_kept_for_a_while),
+		cmocka_unit_test(node_that_is_not_selected_any_more_is_as_one_that_is_gone),
 		cmocka_unit_test(another_writer_is_told_and_not_fought),
 		cmocka_unit_test(network_in_its_own_namespace_gets_an_owned_nad),
 		cmocka_unit_test(network_for_another_namespace_is_held_by_a_finalizer),
