@@ -5,6 +5,7 @@
 #include "store/ip.h"
 
 #define GRACE_MS 300000
+#define LIVING_GRACE_MS 300000 /* of a pod that lives: kubelet gives an ADD four minutes, and network-status is written at its end */
 #define ADD_GRACE_MS 10000 /* a reservation that is missing: an ADD or DEL between its two writes lasts less */
 
 struct run {
@@ -125,19 +126,26 @@ static void fix(struct run *run, enum ipam_fix_kind kind, const char *object, co
 	*f = (struct ipam_fix){ kind, object, uid, entry, reason };
 }
 
+static bool lives(const struct run *run, const char *podref)
+{
+	const struct ipam_pod *pod = pod_of(run, podref);
+
+	return pod && !pod->gone && !pod->ended;
+}
+
 static void entries(struct run *run, const struct ipam_pool *pool, uint64_t grace)
 {
 	for (size_t i = 0; i < pool->n; i++) {
 		const struct ipam_entry *entry = &pool->entries[i];
+		uint64_t age, wait = grace < LIVING_GRACE_MS && lives(run, entry->podref) ? LIVING_GRACE_MS : grace;
 		bool held;
 		const char *why = orphan_reason(run, entry, &held);
-		uint64_t age;
 
 		run->out->n_held += held;
 		if (!why)
 			continue;
-		age = suspect(run, arena_printf(run->a, "%s/%s/%s", pool->name, entry->offset, entry->id), grace);
-		if (age >= grace)
+		age = suspect(run, arena_printf(run->a, "%s/%s/%s", pool->name, entry->offset, entry->id), wait);
+		if (age >= wait)
 			fix(run, IPAM_DROP_ENTRY, pool->name, NULL, entry,
 			    arena_printf(run->a, "%s since %llu s", why, (unsigned long long)(age / 1000)));
 	}

@@ -4,10 +4,12 @@
  * the fixes, each as one guarded request (ipam_drop_patch()).
  *
  * An entry names its pod and its container (sandbox), not the pod's UID nor its node. It is never dropped
- *   - while its pod lives and may be in ADD: not ended, and its network-status is missing, or lists the address, or is older than the entry can be;
+ *   - while its pod lives and may be in ADD: not ended, and its network-status is missing, or lists the address, or has not listed it for less
+ *     than five minutes, longer than kubelet lets an ADD last. A pod may get a new sandbox (its node was started again): until that one's ADD
+ *     ends, network-status is the old one's;
  *   - while its pod is on a node that is not Ready: the node may only be cut off, its pod still running;
  *   - when its pod is gone and nobody saw on which node it was (the controller was down), while any node is not Ready;
- *   - before the same entry, with the same container, was an orphan for the whole grace period, longer than kubelet lets an ADD or DEL last.
+ *   - before the same entry, with the same container, was an orphan for the whole grace period.
  * The patch tests the container, so that an entry taken over by a new sandbox in the meantime stays.
  *
  * A reservation is alive when a pool's entry of the same pod has its name. Names are made from entries and compared, never taken apart: a

@@ -17,6 +17,7 @@ static struct ipam_reservation *reservations;
 static size_t n_reservations;
 static struct ipam_pod *pods;
 static size_t n_pods;
+static uint64_t grace, next_ms;
 static struct ipam_node nodes[] = { { "n1", IPAM_NODE_READY }, { "n2", IPAM_NODE_READY } };
 
 static int setup(void **state)
@@ -26,6 +27,7 @@ static int setup(void **state)
 	reservations = NULL;
 	pods = NULL;
 	n_pools = n_reservations = n_pods = 0;
+	grace = GRACE;
 	nodes[0].state = nodes[1].state = IPAM_NODE_READY;
 	return 0;
 }
@@ -81,12 +83,13 @@ static void reservation(const char *name, const char *owner)
 static const char *fixes_after(uint64_t ms)
 {
 	struct ipam_reconcile_in in = { pools, n_pools, reservations, n_reservations, pods, n_pods, nodes, ARRAY_SIZE(nodes), .now_ms = 1000000,
-					.grace_ms = GRACE };
+					.grace_ms = grace };
 	struct ipam_reconcile_out out;
 	const char *text = "";
 
 	ipam_reconcile(a, &in, &out);
 	assert_int_equal(out.n_fixes, 0);
+	next_ms = out.next_ms;
 	in.suspects = out.suspects;
 	in.n_suspects = out.n_suspects;
 	in.now_ms += ms;
@@ -173,6 +176,18 @@ static void an_address_that_a_running_pod_does_not_have_goes(void **state)
 	assert_string_equal(fixes_after(GRACE), "drop fd00---64/6; ");
 }
 
+/* Started anew after its node was: the old address went with the old sandbox, network-status is the old one's while the new ADD lasts. */
+static void an_address_that_a_new_sandbox_of_a_pod_has_just_taken_outlasts_its_add(void **state)
+{
+	grace = 50000;
+	pool("10.0.0.0-24", "10.0.0.0/24", "", ENTRY("5", "new", "a") "," ENTRY("6", "c2", "b") "," ENTRY("7", "c3", "c"));
+	pod("a", "n1", "10.0.0.9");
+	pod("b", "n1", "10.0.0.9")->ended = true;
+	assert_string_equal(fixes_after(240000), "drop 10.0.0.0-24/6; drop 10.0.0.0-24/7; ");
+	assert_int_equal(next_ms, 50000);
+	assert_string_equal(fixes_after(300000), "drop 10.0.0.0-24/5; drop 10.0.0.0-24/6; drop 10.0.0.0-24/7; ");
+}
+
 /* Names with dashes and digits, IPv6, and network_name together: taken apart, they would be read wrong. */
 static void reservations_are_compared_by_the_name_that_an_entry_makes(void **state)
 {
@@ -250,6 +265,7 @@ int main(void)
 		T(a_pod_of_the_same_name_that_lives_counts),
 		T(a_node_that_is_cut_off_keeps_its_addresses),
 		T(an_address_that_a_running_pod_does_not_have_goes),
+		T(an_address_that_a_new_sandbox_of_a_pod_has_just_taken_outlasts_its_add),
 		T(reservations_are_compared_by_the_name_that_an_entry_makes),
 		T(slices_of_nodes_share_the_network_name),
 		T(a_reservation_of_another_pod_is_an_orphan),
