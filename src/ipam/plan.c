@@ -76,7 +76,7 @@ static bool is_elsewhere(const struct plan *p, const struct ipam_job *job, const
 	for (size_t i = 0; i < v->n_neighbours; i++)
 		if (ipam_pool_at(v->neighbours[i], ip))
 			return true;
-	return v->reserved && v->reserved(v->arg, w->conf->network_name, ip, job->podref);
+	return v->reserved && v->reserved(v->arg, w->conf->network_name, ip, job->podref, w->ifname);
 }
 
 /* The end of the exclude that @ip is in, or NULL. */

@@ -20,7 +20,7 @@ struct ipam_want {
 	const struct ipam_range *range;
 	const char *ifname;
 	const struct store_ip *requested; /* by the pod; NULL: any */
-	struct store_ip *avoid; /* this ADD has found them reserved by other pods; an entry of ours there is exchanged */
+	struct store_ip *avoid; /* this ADD has found them reserved by others; an entry of ours there is exchanged */
 	size_t n_avoid;
 	/* out */
 	struct store_ip ip;
@@ -54,8 +54,8 @@ struct ipam_view {
 	const struct ipam_pool *pool;
 	const struct ipam_pool *const *neighbours; /* pools that overlap, of the same domain */
 	size_t n_neighbours;
-	/* Is @ip under @network_name reserved by another pod than @podref? NULL: nothing is. */
-	bool (*reserved)(void *arg, const char *network_name, const struct store_ip *ip, const char *podref);
+	/* Is @ip under @network_name reserved by another than this interface of @podref? NULL: nothing is. */
+	bool (*reserved)(void *arg, const char *network_name, const struct store_ip *ip, const char *podref, const char *ifname);
 	/* May @entry have a reservation? NULL: none has. */
 	bool (*has_reservation)(void *arg, const struct ipam_entry *entry);
 	void *arg;

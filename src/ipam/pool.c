@@ -146,6 +146,11 @@ int ipam_reservation_decode(struct arena *a, yyjson_val *obj, struct ipam_reserv
 	return 0;
 }
 
+bool ipam_reservation_is_of(const struct ipam_reservation *r, const char *podref, const char *ifname)
+{
+	return !strcmp(r->podref, podref) && (!*r->ifname || !strcmp(r->ifname, ifname));
+}
+
 const struct ipam_entry *ipam_pool_at(const struct ipam_pool *p, const struct store_ip *ip)
 {
 	struct ipam_entry key = { .ip = *ip };

@@ -42,6 +42,9 @@ struct ipam_reservation {
 int ipam_pool_decode(struct arena *a, yyjson_val *obj, struct ipam_pool *ret, struct err *e);
 int ipam_reservation_decode(struct arena *a, yyjson_val *obj, struct ipam_reservation *ret, struct err *e);
 
+/* Is it this pod's, for this interface? One that names no interface is for any. */
+bool ipam_reservation_is_of(const struct ipam_reservation *r, const char *podref, const char *ifname);
+
 /* "10.0.132.0/24" under @network_name (NULL or "": none) -> "10.0.132.0-24", "net-10.0.132.0-24". */
 const char *ipam_pool_name(struct arena *a, const char *network_name, const char *cidr);
 /* What stands before "-RANGE" in a pool's name; the whole name when the range is not in it: somebody else's convention. */

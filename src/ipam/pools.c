@@ -253,7 +253,7 @@ static int split(struct add *add, size_t n)
 	return 0;
 }
 
-/* Addresses whose reservation another pod has are noted in *w. */
+/* Addresses whose reservation another pod or interface has are noted in the want. */
 static int reserve_all(struct add *add, struct ipam_job *job, bool reserve_pool, bool *ret_again)
 {
 	*ret_again = false;
@@ -312,7 +312,7 @@ static int from_pool(struct add *add, struct pool *p)
 		if (r == 0)
 			r = reserve_all(add, &job, it.reserve, &again);
 		if (r == 0 && again && tries == RESERVE_TRIES)
-			r = err_set(add->e, -EBUSY, "IPPool %s: %d addresses in a row were reserved by other pods", p->name, tries);
+			r = err_set(add->e, -EBUSY, "IPPool %s: %d addresses in a row were reserved by others", p->name, tries);
 	}
 	return r;
 }

@@ -21,7 +21,7 @@
  *     in its last list, before it does, so that of two new neighbours at least one writer sees the other; and when a pool is seen to bear the mark.
  *   - order: ADD writes the pool's entry, then the reservation; DEL takes the reservation away, then the entry. Killed in between, an entry
  *     stands without a reservation: still held, found by the next ADD or DEL of the container, by the reconciliation else. A reservation never
- *     stands alone. One that another pod holds makes ADD exchange its entry for another address before it returns.
+ *     stands alone. One that another pod, or another interface of this one, holds makes ADD exchange its entry for another address before it returns.
  *
  * What it costs: an ADD of any number of networks in one pool is one read of the pool, unless it was written a moment ago, and one patch; a DEL
  * the same. Reservations are read from an informer. Pools are not: each of a thousand nodes would be sent the whole pool with each address

@@ -36,12 +36,13 @@ static bool find_reservation(struct pools *ps, struct arena *a, const char *name
 	return ret->podref && ret->ifname;
 }
 
-bool ipam_reservation_is_foreign(void *arg, const char *network_name, const struct store_ip *ip, const char *podref)
+bool ipam_reservation_is_foreign(void *arg, const char *network_name, const struct store_ip *ip, const char *podref, const char *ifname)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
 	struct ipam_reservation r;
 
-	return find_reservation(((struct pool *)arg)->pools, a, ipam_reservation_name(a, network_name, ip), &r) && strcmp(r.podref, podref);
+	return find_reservation(((struct pool *)arg)->pools, a, ipam_reservation_name(a, network_name, ip), &r) &&
+	       !ipam_reservation_is_of(&r, podref, ifname);
 }
 
 /* Ask the server for it; -ENOENT. */
@@ -63,7 +64,7 @@ int ipam_reservation_make(struct pools *ps, const char *podref, const struct ipa
 	int r = 0;
 
 	if (find_reservation(ps, a, name, &is))
-		return strcmp(is.podref, podref) ? -EBUSY : 0;
+		return ipam_reservation_is_of(&is, podref, w->ifname) ? 0 : -EBUSY;
 	for (int i = 0; i < 3; i++) {
 		r = kube_create(ps->k, a, &ref, ipam_reservation_json(a, name, podref, w->ifname), NULL, e);
 		if (r == 0) {
@@ -75,7 +76,7 @@ int ipam_reservation_make(struct pools *ps, const char *podref, const struct ipa
 			break;
 		r = get_reservation(ps, a, name, &is, e);
 		if (r == 0)
-			return strcmp(is.podref, podref) ? -EBUSY : 0;
+			return ipam_reservation_is_of(&is, podref, w->ifname) ? 0 : -EBUSY;
 		if (r != -ENOENT)
 			break;
 	}
@@ -140,7 +141,7 @@ int ipam_reservation_take(struct pool *p, const struct ipam_entry *entry, struct
 
 		if (!find_reservation(ps, a, name, &is))
 			r = ask ? get_reservation(ps, a, name, &is, e) : -ENOENT;
-		if (r == 0 && !strcmp(is.podref, entry->podref) && (!*is.ifname || !strcmp(is.ifname, entry->ifname)))
+		if (r == 0 && ipam_reservation_is_of(&is, entry->podref, entry->ifname))
 			r = kube_delete(ps->k, &ref, is.uid, NULL, -1, e);
 		if (r == -ENOENT || r == -ESTALE) /* gone, or another one by now */
 			r = 0;

@@ -107,12 +107,12 @@ void ipam_neighbours_drop(struct pool *p);
 /* reservations.c: for the informer */
 struct kube_ref ipam_reservation_ref(const struct pools *ps, const char *name);
 const char *ipam_reservation_keep(void *arg, struct arena *a, yyjson_val *obj);
-/* 0: it is the pod's. -EBUSY: another pod's. */
+/* 0: it is this interface's of the pod. -EBUSY: another's. */
 int ipam_reservation_make(struct pools *ps, const char *podref, const struct ipam_want *w, struct err *e);
 /* Take away the entry's reservation: its own, not another one of the same address. */
 int ipam_reservation_take(struct pool *p, const struct ipam_entry *entry, struct err *e);
-/* Is the address reserved by another pod than @podref? As the informer knows; @arg is the struct pool. */
-bool ipam_reservation_is_foreign(void *arg, const char *network_name, const struct store_ip *ip, const char *podref);
+/* Is the address reserved by another than this interface of @podref? As the informer knows; @arg is the struct pool. */
+bool ipam_reservation_is_foreign(void *arg, const char *network_name, const struct store_ip *ip, const char *podref, const char *ifname);
 /* Has the entry a reservation, as the informer knows, or may it have one that it does not know yet? @arg is the struct pool. */
 bool ipam_reservation_may_be(void *arg, const struct ipam_entry *entry);
 

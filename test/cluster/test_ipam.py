@@ -135,6 +135,20 @@ def test_overlapping_pools_of_one_network_name_never_give_one_address_twice(cont
     assert entries(control_plane, namespace) == {} and reservations(control_plane, namespace) == {}
 
 
+def test_two_interfaces_of_one_pod_never_get_one_address_out_of_pools_that_overlap(control_plane, namespace, nodes):
+    small, large = ipam("10.61.0.0/25"), ipam("10.61.0.0/24")
+    (node,) = nodes(1)
+    for i in range(8):
+        given = node.add(f"c{i}", f"llm/p{i}", [small, large], ["net1", "net2"])
+        # interfaces that another maker's plugin makes ask one by one
+        given += [*node.add(f"c{i}", f"llm/p{i}", large, ["net3"]), *node.add(f"c{i}", f"llm/p{i}", small, ["net4"])]
+        held = {ipaddress.ip_interface(g).ip for g in given}
+        assert len(held) == 4, given
+    for i in range(8):
+        node.delete(f"c{i}")
+    assert entries(control_plane, namespace) == {} and reservations(control_plane, namespace) == {}
+
+
 def test_two_new_pools_that_overlap_are_made_at_once(control_plane, namespace, nodes):
     some = nodes(4)
     for turn in range(6):

@@ -7,7 +7,7 @@
  *	ID del CONTAINER IFNAME,IFNAME...|-               -> ID ok - MICROSECONDS
  *	ID reconcile PODREF,PODREF...|-                   -> ID ok FIXES MICROSECONDS   (what a controller does, with these pods alive, no grace)
  *	ID stats                                          -> ID ok patches=.. conflicts=.. jobs=.. batches=.. reservations=.. reads=..
- * or "ID error ERRNO WORDS". IPAM is the "ipam" object of a network, without spaces. At the end of its input it waits for all threads.
+ * or "ID error ERRNO WORDS". IPAM is the "ipam" object of a network, or a list of them, one an interface. At the end of its input it waits for all threads.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -53,8 +53,8 @@ static int add(struct arena *a, char *save, struct strbuf *text, struct err *e)
 	const char *container = strtok_r(NULL, " ", &save), *podref = strtok_r(NULL, " ", &save), *ifnames[IFNAMES_MAX];
 	char *list = strtok_r(NULL, " ", &save), *json = strtok_r(NULL, "", &save);
 	struct ipam_ask asks[IFNAMES_MAX];
+	struct ipam_conf confs[IFNAMES_MAX];
 	struct ipam_given *given;
-	struct ipam_conf conf;
 	yyjson_val *v;
 	size_t n;
 	int r;
@@ -63,10 +63,10 @@ static int add(struct arena *a, char *save, struct strbuf *text, struct err *e)
 		return err_set(e, -EINVAL, "add CONTAINER PODREF IFNAMES IPAM");
 	n = split(list, ifnames);
 	r = doc_parse_json(a, "ipam", json, strlen(json), DOC_SIZE_MAX, &v, e);
-	if (r == 0)
-		r = ipam_conf_parse(a, v, &conf, e);
-	for (size_t i = 0; i < n; i++)
-		asks[i] = (struct ipam_ask){ &conf, ifnames[i], NULL };
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		r = ipam_conf_parse(a, yyjson_is_arr(v) ? yyjson_arr_get(v, i) : v, &confs[i], e);
+		asks[i] = (struct ipam_ask){ &confs[i], ifnames[i], NULL };
+	}
 	if (r == 0)
 		r = ipam_allocate(ip, a, container, podref, asks, n, &given, e);
 	for (size_t i = 0; r == 0 && i < n; i++)

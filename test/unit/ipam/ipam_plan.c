@@ -347,9 +347,11 @@ static void one_pod_without_room_takes_nothing_and_others_are_served(void **stat
 	assert_int_equal(after->n, 6);
 }
 
-static bool reserved(void *arg, const char *network_name, const struct store_ip *at, const char *podref)
+static bool reserved(void *arg, const char *network_name, const struct store_ip *at, const char *podref, const char *ifname)
 {
-	return !strcmp(ipam_reservation_name(a, network_name, at), "net-10.0.0.3") && strcmp(podref, "llm/owner");
+	static const struct ipam_reservation r = { "net-10.0.0.3", "u", "llm/owner", "net1" };
+
+	return !strcmp(ipam_reservation_name(a, network_name, at), r.name) && !ipam_reservation_is_of(&r, podref, ifname);
 }
 
 static void what_other_pools_gave_is_not_given(void **state)
@@ -364,9 +366,12 @@ static void what_other_pools_gave_is_not_given(void **state)
 
 	ipam_plan(a, &view, &job, 1);
 	assert_string_equal(got(job, 0), "10.0.0.5");
-	/* one's own reservation is no obstacle */
+	/* one's own reservation is no obstacle, unless it is for another interface: two of one pod never get one address */
 	ipam_plan(a, &view, &owner, 1);
 	assert_string_equal(got(owner, 0), "10.0.0.3");
+	owner->wants[0].ifname = "net2";
+	ipam_plan(a, &view, &owner, 1);
+	assert_string_equal(got(owner, 0), "10.0.0.5");
 	/* the entry whose address turned out to be reserved by another is exchanged in one patch */
 	job = add(c, "mine", "me", 1);
 	job->wants[0].avoid = &taken;
