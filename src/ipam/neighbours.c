@@ -202,22 +202,6 @@ static void ranges_put(struct pools *ps, const struct ipam_pool *pool)
 	ps->n_ranges++;
 }
 
-void ipam_held_put(struct pools *ps, const char *container, struct pool *p)
-{
-	struct held *h;
-
-	for (size_t i = 0; i < ps->n_held; i++)
-		if (ps->held[i].pool == p && !strcmp(ps->held[i].container, container))
-			return;
-	h = realloc(ps->held, (ps->n_held + 1) * sizeof(*h));
-	if (!h)
-		abort();
-	ps->held = h;
-	h[ps->n_held] = (struct held){ strdup(container), p };
-	if (!h[ps->n_held++].container)
-		abort();
-}
-
 static int listed(void *arg, yyjson_val *obj)
 {
 	_cleanup_arena_ struct arena *a = arena_new();

@@ -335,13 +335,18 @@ static void plan_del(struct plan *p, struct ipam_job *job)
 
 	job->held = NULL;
 	job->n_held = 0;
+	job->keeps = false;
 	job->result = 0;
 	for (size_t i = 0; i < pool->n; i++) {
 		const struct ipam_entry *entry = &pool->entries[i];
 
 		/* one that an ADD of this patch takes over is not the old container's any more */
-		if (!is_meant(job, entry) || p->touched[i])
+		if (p->touched[i])
 			continue;
+		if (!is_meant(job, entry)) {
+			job->keeps |= !strcmp(entry->id, job->container);
+			continue;
+		}
 		*(struct ipam_entry *)arena_push(job->a, &job->held, &job->n_held, sizeof(*entry)) =
 			(struct ipam_entry){ entry->ip, arena_strdup(job->a, entry->offset), arena_strdup(job->a, entry->id),
 					     arena_strdup(job->a, entry->podref), arena_strdup(job->a, entry->ifname) };

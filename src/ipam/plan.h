@@ -42,6 +42,7 @@ struct ipam_job {
 	/* out */
 	struct ipam_entry *held; /* DEL: in @a */
 	size_t n_held;
+	bool keeps; /* DEL: the container has other entries, which stay */
 	/*
 	 * ADD: -ENOSPC, -EADDRINUSE (both only true of this view), -ERANGE: none of its wants is served.
 	 * DEL: -EINPROGRESS: entries that it holds have reservations, which go first; none is removed.

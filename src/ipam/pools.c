@@ -66,35 +66,22 @@ static int release_from(struct pool *p, struct arena *a, const char *container, 
 			*e = job.err;
 		return err_wrap(e, job.result, "giving back addresses of container %s to IPPool %s", container, p->name);
 	}
+	if (!job.keeps) {
+		pthread_mutex_lock(&p->pools->lock);
+		ipam_held_drop(p->pools, container, p);
+		pthread_mutex_unlock(&p->pools->lock);
+	}
 	return 0;
 }
 
-/* Pools, in @a, of which the container may hold something: given by us, or there when we started. */
 static struct pool **pools_of(struct pools *ps, struct arena *a, const char *container, size_t *ret_n)
 {
-	struct pool **v = NULL;
-	size_t n = 0;
+	struct pool **v;
 
 	pthread_mutex_lock(&ps->lock);
-	for (size_t i = 0; i < ps->n_held; i++)
-		if (!strcmp(ps->held[i].container, container))
-			*(struct pool **)arena_push(a, &v, &n, sizeof(*v)) = ps->held[i].pool;
+	v = ipam_held_of(ps, a, container, ret_n);
 	pthread_mutex_unlock(&ps->lock);
-	*ret_n = n;
 	return v;
-}
-
-static void held_drop(struct pools *ps, const char *container, const struct pool *p)
-{
-	pthread_mutex_lock(&ps->lock);
-	for (size_t i = 0; i < ps->n_held; i++) {
-		if (ps->held[i].pool != p || strcmp(ps->held[i].container, container))
-			continue;
-		free(ps->held[i].container);
-		ps->held[i] = ps->held[--ps->n_held];
-		break;
-	}
-	pthread_mutex_unlock(&ps->lock);
 }
 
 /* ---- Whereabouts' Lease, for those who want it ---- */
@@ -156,8 +143,6 @@ static int pools_release(struct ipam *ip, const char *container, const char *con
 		return r;
 	for (size_t i = 0; i < n_held; i++) {
 		r = release_from(held[i], a, container, ifnames, n, first ? &why : e);
-		if (r == 0 && n == 0)
-			held_drop(ps, container, held[i]);
 		if (r < 0 && !first)
 			first = r;
 	}
@@ -384,9 +369,7 @@ static void pools_close(struct ipam *ip)
 	while (ps->n_ranges)
 		ipam_ranges_drop(ps, ps->ranges[0].name);
 	free(ps->ranges);
-	while (ps->n_held)
-		free(ps->held[--ps->n_held].container);
-	free(ps->held);
+	ipam_held_clear(ps);
 	free(ps->node);
 	free(ps->namespace);
 	pthread_mutex_destroy(&ps->lock);

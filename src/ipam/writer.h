@@ -23,12 +23,6 @@ struct snapshot {
 	struct snapshot *next;
 };
 
-/* An address that a container held when we started, or was given by us. */
-struct held {
-	char *container;
-	struct pool *pool;
-};
-
 /* A job that waits for its pool's writer. */
 struct item {
 	struct ipam_job *job;
@@ -67,8 +61,7 @@ struct pools {
 	struct pool *all;
 	struct range_of *ranges;
 	size_t n_ranges;
-	struct held *held;
-	size_t n_held;
+	void *held; /* held.c */
 	bool go_writers, ready;
 	struct ipam_pools_stats stats;
 };
@@ -94,8 +87,13 @@ struct snapshot *ipam_snapshot_free(struct snapshot *s);
 /* List all pools: the index of where they are, and, the first time, who holds something. */
 int ipam_ranges_list(struct pools *ps, struct err *e);
 void ipam_ranges_drop(struct pools *ps, const char *name); /* under the lock */
-void ipam_held_put(struct pools *ps, const char *container, struct pool *p); /* the same */
-int ipam_held_search(struct pools *ps, const char *container, struct err *e); /* look for it in all pools */
+int ipam_held_search(struct pools *ps, const char *container, struct err *e); /* look for a container in all pools */
+
+/* held.c: out of which pools a container may hold something. Under the lock. The array is in @a. */
+void ipam_held_put(struct pools *ps, const char *container, struct pool *p);
+struct pool **ipam_held_of(const struct pools *ps, struct arena *a, const char *container, size_t *ret_n);
+void ipam_held_drop(struct pools *ps, const char *container, const struct pool *p);
+void ipam_held_clear(struct pools *ps);
 
 /*
  * Neighbours as of after they were marked: what they gave without a reservation is in them. The pool itself is marked first, so that who gives

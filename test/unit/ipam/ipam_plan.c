@@ -218,6 +218,13 @@ static void del_takes_all_that_the_container_holds(void **state)
 	assert_int_equal(jobs[1]->n_held, 0);
 	assert_int_equal(after->n, 1);
 	assert_string_equal(after->entries[0].podref, "llm/b");
+	/* who holds nothing any more is forgotten */
+	assert_false(jobs[0]->keeps || jobs[1]->keeps || jobs[2]->keeps);
+	assert_true(jobs[3]->keeps);
+	jobs[0] = del("c1", "net1");
+	jobs[1] = del("c1", "net2");
+	ipam_plan(a, &view, jobs, 2);
+	assert_false(jobs[1]->keeps);
 	assert_non_null(strstr(patch, "resourceVersion"));
 	view.loose = true;
 	patch = ipam_plan(a, &view, jobs, 4);
