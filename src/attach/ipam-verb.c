@@ -12,6 +12,7 @@ static int parse(struct arena *a, const struct attach_engine *en, const struct r
 	struct ipam_conf whole;
 	int r = ipam_conf_parse(a, yyjson_obj_get(rq->conf, "ipam"), &whole, &f->e);
 
+	whole.name = rq->name;
 	if (r == 0)
 		r = ipam_share(a, &whole, en->host.share_part, en->host.share_of, ret, &f->e);
 	if (r < 0) {

@@ -58,6 +58,7 @@ static int judge(struct gather *g, struct net *net)
 	net->rail.network = net->network;
 	net->rail.ifname = net->ifname;
 	r = rail_from_conf(g->a, net->conf.root, &net->rail, g->e);
+	net->rail.ipam.name = net->conf_name;
 	if (r == 0 && net->item)
 		r = rail_ask(&net->rail, net->item, g->e);
 	if (r < 0)

@@ -323,14 +323,15 @@ int rail_from_conf(struct arena *a, yyjson_val *conf, struct rail *rail, struct 
 {
 	yyjson_val *plugins = yyjson_obj_get(conf, "plugins");
 	const char *type = doc_str(conf, "type");
+	int r;
 
 	rail->want = (struct rail_want){ .vlan = RAIL_UNSET, .spoofchk = RAIL_UNSET, .trust = RAIL_UNSET, .link_state = RAIL_UNSET,
 					 .min_rate = RAIL_UNSET, .max_rate = RAIL_UNSET };
 	if (plugins && !yyjson_is_arr(plugins))
 		return err_set(e, -EINVAL, "plugins: must be a list");
-	if (plugins)
-		return apply_list(a, plugins, rail, e);
-	if (!rail_is_type(type))
+	if (!plugins && !rail_is_type(type))
 		return err_set(e, -EINVAL, "type: \"%s\" is none that kvrail makes: sriov, ib-sriov, kvrail", type ? type : "");
-	return apply_main(a, conf, rail, e);
+	r = plugins ? apply_list(a, plugins, rail, e) : apply_main(a, conf, rail, e);
+	rail->ipam.name = doc_str(conf, "name");
+	return r;
 }

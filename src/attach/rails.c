@@ -79,6 +79,8 @@ static int rail_from_nad(struct arena *a, const struct api_nad *nad, const struc
 		r = rail_from_conf(a, conf, rail, e);
 	if (r < 0)
 		return r;
+	if (!rail->ipam.name)
+		rail->ipam.name = item->name;
 	if (!rail->resource)
 		rail->resource = pairs_get(nad->object.meta->annotations, nad->object.meta->n_annotations, NAD_RESOURCE_NAME);
 	if (item->device_id)

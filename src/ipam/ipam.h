@@ -34,6 +34,7 @@ struct ipam_conf {
 	struct ipam_route *routes;
 	size_t n_routes;
 	const char *gateway, *network_name;
+	const char *name; /* of the CNI configuration around it: the caller's to set. Names the NodeSlicePool if network_name does not */
 	const char *node_slice; /* node_slice_size: in a cluster each node gives out of its slice; NULL: none */
 	bool overlapping; /* enable_overlapping_ranges, default true */
 	yyjson_val *dns;

@@ -176,39 +176,38 @@ struct add {
 static int slice_of(struct add *add, const struct ipam_conf *conf, const struct ipam_range *range, const struct ipam_range **ret)
 {
 	struct pools *ps = add->ps;
-	struct kube_ref ref = { IPAM_GROUP, IPAM_VERSION, IPAM_SLICE_POOLS, ps->namespace, conf->network_name, NULL };
+	const char *name = conf->network_name ? conf->network_name : conf->name;
+	struct kube_ref ref = { IPAM_GROUP, IPAM_VERSION, IPAM_SLICE_POOLS, ps->namespace, name, NULL };
 	struct ipam_range *slice = arena_memdup(add->a, range, sizeof(*range));
 	yyjson_val *obj, *v;
 	struct ipam_net net;
 	size_t i, max;
 	int r;
 
-	if (!conf->network_name)
-		return err_set(add->e, -EINVAL, "ipam.node_slice_size needs ipam.network_name: it names the NodeSlicePool");
+	if (!name)
+		return err_set(add->e, -EINVAL, "ipam.node_slice_size needs ipam.network_name or the configuration's name: it names the NodeSlicePool");
 	if (conf->n_ranges != 1)
 		return err_set(add->e, -ENOTSUP, "ipam.node_slice_size works with one range, this network has %zu", conf->n_ranges);
 	r = kube_get(ps->k, add->a, &ref, &obj, add->e);
 	if (r < 0)
-		return err_wrap(add->e, r, "NodeSlicePool %s, for ipam.node_slice_size", conf->network_name);
+		return err_wrap(add->e, r, "NodeSlicePool %s, for ipam.node_slice_size", name);
 	yyjson_arr_foreach(yyjson_obj_get(yyjson_obj_get(obj, "status"), "allocations"), i, max, v) {
 		const char *node = doc_str(v, "nodeName"), *cidr = doc_str(v, "sliceRange");
 
 		if (!node || !cidr || strcmp(node, ps->node))
 			continue;
 		if (ipam_net_parse(cidr, &net) < 0 || net.bits >= 127)
-			return err_set(add->e, -EINVAL, "NodeSlicePool %s gives node %s %s, which holds no address", conf->network_name, node,
-				       cidr);
+			return err_set(add->e, -EINVAL, "NodeSlicePool %s gives node %s %s, which holds no address", name, node, cidr);
 		net.ip = slice->first = ipam_net_first(&net);
 		slice->last = ipam_net_last(&net);
 		store_ip_next(&slice->first);
 		store_ip_prev(&slice->last);
 		slice->cidr = ipam_net_text(add->a, &net);
-		slice->pool = ipam_pool_name(add->a, arena_printf(add->a, "%s-%s", conf->network_name, node), slice->cidr);
+		slice->pool = ipam_pool_name(add->a, conf->network_name ? arena_printf(add->a, "%s-%s", conf->network_name, node) : node, slice->cidr);
 		*ret = slice;
 		return 0;
 	}
-	return err_set(add->e, -ENOSPC, "NodeSlicePool %s has no slice for node %s: is the node slice controller running?", conf->network_name,
-		       ps->node);
+	return err_set(add->e, -ENOSPC, "NodeSlicePool %s has no slice for node %s: is the node slice controller running?", name, ps->node);
 }
 
 static int split(struct add *add, size_t n)

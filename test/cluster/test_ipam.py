@@ -189,6 +189,22 @@ def test_a_node_gives_out_of_its_slice(control_plane, namespace, nodes):
     assert entries(control_plane, namespace) == {} and reservations(control_plane, namespace) == {}
 
 
+def test_a_slice_of_a_network_without_a_network_name_is_found_by_the_configurations_name(control_plane, namespace, nodes):
+    (node,) = nodes(1)
+    net = ipam("10.65.0.0/16", name="rail0", node_slice_size="/26", exclude=["10.65.0.0/31"])
+    control_plane.post(f"{GROUP}/namespaces/{namespace}/nodeslicepools", {
+        "apiVersion": "whereabouts.cni.cncf.io/v1alpha1", "kind": "NodeSlicePool", "metadata": {"name": "rail0"},
+        "spec": {"range": "10.65.0.0/16", "sliceSize": "/26"},
+        "status": {"allocations": [{"nodeName": "node-0", "sliceRange": "10.65.0.0/26"}]}})
+    assert node.add("c1", "llm/a", net) == ["10.65.0.2/16"]
+    assert list(pools(control_plane, namespace)) == ["node-0-10.65.0.0-26"]
+    assert list(reservations(control_plane, namespace)) == ["10.65.0.2"]
+    node.delete("c1")
+    assert entries(control_plane, namespace) == {} and reservations(control_plane, namespace) == {}
+    with pytest.raises(Refused, match="the configuration's name"):
+        node.add("c2", "llm/b", ipam("10.65.0.0/16", node_slice_size="/26"))
+
+
 def test_whereabouts_lease_is_held_for_those_who_want_it(control_plane, namespace, nodes):
     some = nodes(2, "lease")
     together([(lambda i=i: some[i % 2].begin_add(f"c{i}", f"llm/p{i}", NET), some[i % 2].end) for i in range(4)])

@@ -7,7 +7,8 @@
  *	ID del CONTAINER IFNAME,IFNAME...|-               -> ID ok - MICROSECONDS
  *	ID reconcile PODREF,PODREF...|-                   -> ID ok FIXES MICROSECONDS   (what a controller does, with these pods alive, no grace)
  *	ID stats                                          -> ID ok patches=.. conflicts=.. jobs=.. batches=.. reservations=.. reads=..
- * or "ID error ERRNO WORDS". IPAM is the "ipam" object of a network, or a list of them, one an interface. At the end of its input it waits for all threads.
+ * or "ID error ERRNO WORDS". IPAM is the "ipam" object of a network, or a list of them, one an interface; "name" in it is the
+ * configuration's. At the end of its input it waits for all threads.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -64,7 +65,10 @@ static int add(struct arena *a, char *save, struct strbuf *text, struct err *e)
 	n = split(list, ifnames);
 	r = doc_parse_json(a, "ipam", json, strlen(json), DOC_SIZE_MAX, &v, e);
 	for (size_t i = 0; r == 0 && i < n; i++) {
-		r = ipam_conf_parse(a, yyjson_is_arr(v) ? yyjson_arr_get(v, i) : v, &confs[i], e);
+		yyjson_val *conf = yyjson_is_arr(v) ? yyjson_arr_get(v, i) : v;
+
+		r = ipam_conf_parse(a, conf, &confs[i], e);
+		confs[i].name = doc_str(conf, "name");
 		asks[i] = (struct ipam_ask){ &confs[i], ifnames[i], NULL };
 	}
 	if (r == 0)

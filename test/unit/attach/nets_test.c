@@ -232,6 +232,7 @@ static void devices_and_requests_end_in_the_configuration(void **state)
 	assert_int_equal(nets_finish(f->a, f->nets, f->n, &f->pod, "K8S_POD_UID=u;X=1;K8S_POD_NAMESPACE=rails;IgnoreUnknown=1;K8S_POD_NAME=p;Y=a=b", f->mc.runtime,
 				     ids, &f->e), 0);
 	assert_string_equal(f->nets[1].rail.device_id, "0000:5c:00.2");
+	assert_string_equal(f->nets[1].rail.ipam.name, "a"); /* the network's: its configuration has none */
 	assert_string_equal(f->nets[3].rail.device_id, "0000:5c:00.7");
 	assert_string_equal(f->nets[0].runtime, "{\"portMappings\":[1]}");
 	assert_string_equal(f->nets[2].runtime, "{\"ips\":[\"10.0.0.1\",\"fd00::1\"],\"deviceID\":\"x\"}");

@@ -117,6 +117,7 @@ static void the_operators_configuration_sets_what_it_names_and_nothing_else(void
 	assert_int_equal(rail("{\"cniVersion\":\"1.0.0\",\"name\":\"roce-p2\",\"type\":\"sriov\",\"vlan\":0,\"spoofchk\":\"off\",\"trust\":\"on\","
 			      "\"vlanQoS\":0,\"link_state\":\"enable\",\"logLevel\":\"info\",\"ipam\":{\"type\":\"whereabouts\",\"range\":\"10.0.132.0/24\"}}",
 			      &r, &e), 0);
+	assert_string_equal(r.ipam.name, "roce-p2");
 	assert_int_equal(r.want.vlan, 0);
 	assert_int_equal(r.want.spoofchk, 0);
 	assert_int_equal(r.want.trust, 1);
