@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "attach/engine.h"
+#include "ipam/addr.h"
 
 static int parse(struct arena *a, const struct attach_engine *en, const struct request *rq, struct ipam_conf *ret, struct cni_failure *f)
 {
@@ -22,6 +23,22 @@ static int parse(struct arena *a, const struct attach_engine *en, const struct r
 	return 0;
 }
 
+/* As Whereabouts: what the pod asks for (Multus' "ips") is static, beside what the ranges give. */
+static int add_args(struct arena *a, const char *list, struct ipam_conf *conf, struct err *e)
+{
+	for (const char *s = list ? list : ""; *s; s += *s == ',') {
+		const char *text = arena_strndup(a, s, strcspn(s, ","));
+		struct ipam_net net;
+
+		if (ipam_net_parse(text, &net) < 0)
+			return err_set(e, -EINVAL, "CNI_ARGS: IP: %s is no address with a prefix length: write it like 10.0.132.5/24", text);
+		*(struct ipam_static *)arena_push(a, &conf->addresses, &conf->n_addresses, sizeof(*conf->addresses)) =
+			(struct ipam_static){ .address = ipam_net_text(a, &net) };
+		s += strlen(text);
+	}
+	return 0;
+}
+
 static int add(struct attach_engine *en, struct arena *a, const struct request *rq, char **reply, struct cni_failure *f)
 {
 	struct cniresult res = { 0 };
@@ -33,6 +50,9 @@ static int add(struct attach_engine *en, struct arena *a, const struct request *
 		return r;
 	if (!rq->pod_name)
 		return cni_fail(f, CNI_INVALID_ENV, NULL, "CNI_ARGS: K8S_POD_NAME is missing: addresses belong to a pod");
+	r = add_args(a, rq->args_ip, &conf, &f->e);
+	if (r < 0)
+		return cni_fail_errno(f, r);
 	r = ipam_allocate(en->host.ipam, a, rq->container, arena_printf(a, "%s/%s", rq->pod_namespace ? rq->pod_namespace : "", rq->pod_name),
 			  &(struct ipam_ask){ .conf = &conf, .ifname = rq->ifname }, 1, &given, &f->e);
 	if (r < 0)

@@ -60,7 +60,7 @@ static int judge(struct gather *g, struct net *net)
 	r = rail_from_conf(g->a, net->conf.root, &net->rail, g->e);
 	net->rail.ipam.name = net->conf_name;
 	if (r == 0 && net->item)
-		r = rail_ask(&net->rail, net->item, g->e);
+		r = rail_ask(g->a, &net->rail, net->item, g->e);
 	if (r < 0)
 		return r;
 	if (!net->resource)

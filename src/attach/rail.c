@@ -7,6 +7,7 @@
 #include "attach/hwaddr.h"
 #include "attach/rail.h"
 #include "attach/sysctl.h"
+#include "base/strbuf.h"
 
 struct runtime_conf {
 	struct object obj;
@@ -144,7 +145,32 @@ int rail_want_guid(struct rail *rail, const char *key, const char *text, struct 
 	return 0;
 }
 
-int rail_ask(struct rail *rail, const struct annotation_item *item, struct err *e)
+int rail_want_ips(struct arena *a, struct rail *rail, const char *key, const char *list, struct err *e)
+{
+	if (!list)
+		return 0;
+	for (const char *s = list; *s; s += *s == ',') {
+		const char *ip = arena_strndup(a, s, strcspn(s, ","));
+
+		if (!hwaddr_is_ip(ip))
+			return err_set(e, -EINVAL, "%s: \"%s\" is no IP address", key, ip);
+		s += strlen(ip);
+	}
+	rail->ip = list;
+	return 0;
+}
+
+/* With commas between; NULL: none. */
+static const char *list_of(struct arena *a, const char **ips, size_t n)
+{
+	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+
+	for (size_t i = 0; i < n; i++)
+		strbuf_addf(&b, "%s%s", i ? "," : "", ips[i]);
+	return n ? arena_strdup(a, b.s) : NULL;
+}
+
+int rail_ask(struct arena *a, struct rail *rail, const struct annotation_item *item, struct err *e)
 {
 	if (item->mac) {
 		hwaddr_parse(item->mac, rail->want.mac, 6); /* valid: the annotation was checked */
@@ -152,11 +178,7 @@ int rail_ask(struct rail *rail, const struct annotation_item *item, struct err *
 	}
 	if (rail_want_guid(rail, "infiniband-guid", item->guid, e) < 0)
 		return -EINVAL;
-	if (item->n_ips > 1)
-		return err_set(e, -EINVAL, "ips: %zu addresses, one can be asked for", item->n_ips);
-	if (item->n_ips)
-		rail->ip = item->ips[0];
-	return 0;
+	return rail_want_ips(a, rail, "ips", list_of(a, item->ips, item->n_ips), e);
 }
 
 /* As sriov-cni: 802.1q and QoS 0 go with vlan 0, which is none; without the key vlan there is nothing that they could be of. */
@@ -200,17 +222,6 @@ static int word_index(const char *word, const char *const *words)
 	return RAIL_UNSET;
 }
 
-static int set_ip(struct rail *rail, const char *key, const char **ips, size_t n, struct err *e)
-{
-	if (n > 1)
-		return err_set(e, -EINVAL, "%s: %zu addresses, one can be asked for", key, n);
-	if (n && !hwaddr_is_ip(ips[0]))
-		return err_set(e, -EINVAL, "%s: \"%s\" is no IP address", key, ips[0]);
-	if (n)
-		rail->ip = ips[0];
-	return 0;
-}
-
 static int apply_main(struct arena *a, yyjson_val *v, struct rail *rail, struct err *e)
 {
 	struct rail_want *w = &rail->want;
@@ -224,7 +235,7 @@ static int apply_main(struct arena *a, yyjson_val *v, struct rail *rail, struct 
 	if (r == 0)
 		r = set_mac(rail, "mac", is_set(c.mac) ? c.mac : c.mac_upper, e);
 	if (r == 0 && c.args && c.args->cni)
-		r = set_ip(rail, "args.cni.ips", c.args->cni->ips, c.args->cni->n_ips, e);
+		r = rail_want_ips(a, rail, "args.cni.ips", list_of(a, c.args->cni->ips, c.args->cni->n_ips), e);
 	if (r == 0 && c.runtime)
 		r = set_mac(rail, "runtimeConfig.mac", c.runtime->mac, e);
 	rail->mac_by_runtime = c.runtime && is_set(c.runtime->mac);
@@ -233,7 +244,7 @@ static int apply_main(struct arena *a, yyjson_val *v, struct rail *rail, struct 
 	if (r == 0 && c.runtime)
 		r = rail_want_guid(rail, "runtimeConfig.infinibandGUID", c.runtime->guid, e);
 	if (r == 0 && c.runtime)
-		r = set_ip(rail, "runtimeConfig.ips", c.runtime->ips, c.runtime->n_ips, e);
+		r = rail_want_ips(a, rail, "runtimeConfig.ips", list_of(a, c.runtime->ips, c.runtime->n_ips), e);
 	if (r == 0 && c.ipam && !yyjson_is_null(c.ipam))
 		r = ipam_conf_parse(a, c.ipam, &rail->ipam, e);
 	if (r < 0)

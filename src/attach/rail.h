@@ -27,7 +27,7 @@ struct rail {
 	const char *resource, *device_id; /* one of them is given */
 	struct rail_want want;
 	struct ipam_conf ipam;
-	const char *ip; /* requested, or NULL */
+	const char *ip; /* requested: one, or several with commas between; or NULL */
 	const struct pair *sysctls; /* of tuning: checked, and set when the interface is in the pod */
 	size_t n_sysctls;
 	bool mac_by_runtime; /* the MAC is one of runtimeConfig, which counts more than CNI_ARGS */
@@ -49,8 +49,11 @@ int rail_from_conf(struct arena *a, yyjson_val *conf, struct rail *rail, struct 
 /* Ask for @text ("c2:11:22:33:44:55:66:77") as GUID; @key is for messages. NULL and "": nothing. */
 int rail_want_guid(struct rail *rail, const char *key, const char *text, struct err *e);
 
-/* What the annotation asks of @rail: MAC, GUID, one address. @item is one that annotation_parse() gave. -EINVAL: it asks for more. */
-int rail_ask(struct rail *rail, const struct annotation_item *item, struct err *e);
+/* Ask for the addresses of @list, with commas between; @key is for messages. NULL: nothing. -EINVAL: one is none. Both in @a. */
+int rail_want_ips(struct arena *a, struct rail *rail, const char *key, const char *list, struct err *e);
+
+/* What the annotation asks of @rail: MAC, GUID, addresses. @item is one that annotation_parse() gave. */
+int rail_ask(struct arena *a, struct rail *rail, const struct annotation_item *item, struct err *e);
 
 /* Is this a type that makes an interface here? */
 bool rail_is_type(const char *type);

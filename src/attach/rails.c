@@ -8,19 +8,14 @@
 #include "base/parse.h"
 
 /* What CNI_ARGS ask for: its MAC counts more than the configuration's, as in sriov-cni. */
-static int add_args(const struct request *rq, struct rail *rail, struct err *e)
+static int add_args(struct arena *a, const struct request *rq, struct rail *rail, struct err *e)
 {
 	if (rq->args_mac && !rail->mac_by_runtime) {
 		if (hwaddr_parse(rq->args_mac, rail->want.mac, 6) < 0)
 			return err_set(e, -EINVAL, "CNI_ARGS: MAC: \"%s\" is no MAC address", rq->args_mac);
 		rail->want.has_mac = true;
 	}
-	if (rq->args_ip && !rail->ip) {
-		if (!hwaddr_is_ip(rq->args_ip))
-			return err_set(e, -EINVAL, "CNI_ARGS: IP: \"%s\" is no IP address", rq->args_ip);
-		rail->ip = rq->args_ip;
-	}
-	return 0;
+	return rail->ip ? 0 : rail_want_ips(a, rail, "CNI_ARGS: IP", rq->args_ip, e);
 }
 
 /* sriov-cni wants a deviceID, which Multus put there; without Multus the NAD of that name says from which pool. */
@@ -55,7 +50,7 @@ static int single_rail(struct arena *a, const struct attach_host *host, const st
 	rail->ifname = rq->ifname;
 	r = rail_from_conf(a, rq->conf, rail, &f->e);
 	if (r == 0)
-		r = add_args(rq, rail, &f->e);
+		r = add_args(a, rq, rail, &f->e);
 	if (r == 0)
 		r = find_resource(a, host, rq, rail, &f->e);
 	if (r < 0)
@@ -87,7 +82,7 @@ static int rail_from_nad(struct arena *a, const struct api_nad *nad, const struc
 		rail->device_id = item->device_id;
 	if (!rail->resource && !rail->device_id)
 		return err_set(e, -EINVAL, "no annotation " NAD_RESOURCE_NAME " says which VFs it takes, and no deviceID is given");
-	return rail_ask(rail, item, e);
+	return rail_ask(a, rail, item, e);
 }
 
 static int parse_networks(struct arena *a, const struct request *rq, yyjson_val *networks, struct annotation_item **ret,

@@ -10,12 +10,11 @@
 void ipam_give_ip(struct arena *a, struct ipam_given *given, const struct ipam_conf *conf,
 		  const struct ipam_range *range, const struct store_ip *ip);
 
-/* All that comes from no range: the addresses of the configuration, or what the pod asked for of a static one. */
+/* All that comes from no range: the addresses of the configuration, and those that the pod asks for; of a static one these alone, if any. */
 int ipam_give_static(struct arena *a, const struct ipam_ask *ask, struct ipam_given *given, struct err *e);
 
-/* The address that the pod asks for, and the range of the network that it is of; with or without a prefix length. */
-int ipam_match_request(struct arena *a, const struct ipam_ask *ask, struct store_ip *ip,
-		       const struct ipam_range **ret, struct err *e);
+/* Does the pod ask for an address of @range, one of @ask->conf's? 1: for @ret; 0: no; -EINVAL: for two, or for what is none. */
+int ipam_match_request(struct arena *a, const struct ipam_ask *ask, const struct ipam_range *range, struct store_ip *ret, struct err *e);
 
 bool ipam_range_has(const struct ipam_range *range, const struct store_ip *ip);	    /* between first and last */
 bool ipam_range_excludes(const struct ipam_range *range, const struct store_ip *ip);

@@ -53,7 +53,7 @@ int ipam_share(struct arena *a, const struct ipam_conf *conf, unsigned part, uns
 struct ipam_ask {
 	const struct ipam_conf *conf;
 	const char *ifname;
-	const char *requested; /* one address asked for by the pod (ips), or NULL */
+	const char *requested; /* addresses that the pod asks for (ips), with commas between; NULL: none. One of a range is leased, others are static */
 };
 
 struct ipam_ip {

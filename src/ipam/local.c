@@ -138,23 +138,23 @@ static int from_range(const struct run *run, const struct ipam_ask *ask, const s
 static int from_ranges(const struct run *run, const struct ipam_ask *ask, struct ipam_given *given)
 {
 	const struct ipam_conf *conf = ask->conf;
-	const struct ipam_range *match = NULL;
-	struct store_ip requested;
+	const struct store_ip **requested = arena_alloc(run->a, conf->n_ranges * sizeof(*requested));
+	struct store_ip *ips = arena_alloc(run->a, conf->n_ranges * sizeof(*ips));
 	struct store_lease held;
 	int r = 0;
 
-	if (ask->requested) {
-		r = ipam_match_request(run->a, ask, &requested, &match, run->e);
-		if (r < 0)
-			return r;
+	for (size_t i = 0; i < conf->n_ranges && r >= 0; i++) {
+		r = ipam_match_request(run->a, ask, &conf->ranges[i], &ips[i], run->e);
+		if (r <= 0)
+			continue;
+		requested[i] = &ips[i];
 		/* another address of an earlier life of the pod goes back: it asks for this one now */
-		if (store_lease_find(run->s, run->a, match->pool, run->podref, ask->ifname, &held) == 0 &&
-		    store_ip_cmp(&held.ip, &requested))
+		if (store_lease_find(run->s, run->a, conf->ranges[i].pool, run->podref, ask->ifname, &held) == 0 &&
+		    store_ip_cmp(&held.ip, &ips[i]))
 			r = store_lease_release(run->s, held.container, ask->ifname, run->e);
 	}
 	for (size_t i = 0; i < conf->n_ranges && r >= 0; i++)
-		r = from_range(run, ask, &conf->ranges[i],
-			       match == &conf->ranges[i] ? &requested : NULL, given);
+		r = from_range(run, ask, &conf->ranges[i], requested[i], given);
 	return r < 0 ? r : 0;
 }
 

@@ -214,25 +214,23 @@ static int split(struct add *add, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		const struct ipam_conf *conf = add->asks[i].conf;
-		const struct ipam_range *match = NULL;
-		struct store_ip *requested = arena_alloc(add->a, sizeof(*requested));
-		int r = 0;
 
-		if (conf && conf->n_ranges && add->asks[i].requested)
-			r = ipam_match_request(add->a, &add->asks[i], requested, &match, add->e);
-		for (size_t k = 0; r == 0 && conf && k < conf->n_ranges; k++) {
+		for (size_t k = 0; conf && k < conf->n_ranges; k++) {
 			struct part *part = arena_push(add->a, &add->parts, &add->n_parts, sizeof(*part));
+			struct store_ip *requested = arena_alloc(add->a, sizeof(*requested));
+			int r;
 
 			part->ask = i;
 			part->range = &conf->ranges[k];
-			part->requested = match == part->range ? requested : NULL;
-			if (conf->node_slice)
+			r = ipam_match_request(add->a, &add->asks[i], part->range, requested, add->e);
+			if (r > 0)
+				part->requested = requested;
+			if (r >= 0 && conf->node_slice)
 				r = slice_of(add, conf, part->range, &part->range);
-			if (r == 0)
-				part->pool = ipam_pool_of(add->ps, part->range->pool, part->range->cidr);
+			if (r < 0)
+				return r;
+			part->pool = ipam_pool_of(add->ps, part->range->pool, part->range->cidr);
 		}
-		if (r < 0)
-			return r;
 	}
 	return 0;
 }

@@ -599,6 +599,24 @@ def test_addresses_of_other_makers_interfaces_come_from_the_same_pools(node):
     node.assert_clean()
 
 
+def test_addresses_that_a_pod_asks_for_are_given_to_its_rails_and_behind_other_makers_plugins(node):
+    node.plugin("whereabouts", f"#!/bin/sh\nCNI_KVRAIL_PLUGIN=whereabouts exec {DRIVER} {node.state} request\n")
+    node.nad("br", {"cniVersion": "1.0.0", "type": "bridge", "bridge": "cbr0", "ipam": {**IPAM}}, resource="")
+    asked = [{"name": "a", "ips": ["10.77.0.50", "172.16.0.9/12"]}, {"name": "br", "ips": ["10.99.0.7/24", "fd00:99::7/64"]}]
+    node.make_pod(json.dumps(asked), devices=["d0"])
+    node.cni("ADD")
+    pod = links(node.pod)
+    assert addresses(pod["net1"]) == ["10.77.0.50/24", "172.16.0.9/12"]
+    one, two = addresses(pod["net2"])
+    assert one.startswith("10.77.0.") and two == "10.99.0.7/24" and "fd00:99::7/64" in addresses(pod["net2"], "inet6")
+    assert sorted(x.split()[3] for x in node.leases()) == ["net1", "net2"]
+    node.cni("DEL")
+    node.assert_clean()
+    node.make_pod(json.dumps([{"name": "br", "ips": ["10.99.0.7"]}]))
+    assert "CNI_ARGS: IP: 10.99.0.7 is no address with a prefix length" in node.cni("ADD", check=False).json["msg"]
+    node.assert_clean()
+
+
 def test_our_own_plugin_within_anothers_chain_is_an_error_and_no_deadlock(node):
     node.plugin("rdma", f"#!/bin/sh\nexec {DRIVER} {node.state} request\n")
     node.nad("odd", {"cniVersion": "1.0.0", "plugins": [{"type": "bridge", "bridge": "cbr0"}, {"type": "rdma"}]}, resource="")

@@ -226,6 +226,8 @@ static void the_runtimes_word_counts_more_than_the_configurations(void **state)
 	assert_string_equal(r.device_id, "0000:5c:00.3");
 	assert_int_equal(r.want.mac[5], 2);
 	assert_string_equal(r.ip, "10.0.0.2/24");
+	assert_int_equal(rail("{\"type\":\"sriov\",\"deviceID\":\"0000:5c:00.2\",\"runtimeConfig\":{\"ips\":[\"10.0.0.2/24\",\"ten\"]}}", &r, &e), -EINVAL);
+	assert_non_null(strstr(e.msg, "runtimeConfig.ips: \"ten\" is no IP address"));
 }
 
 static struct ipam_ip ips[] = { { "10.0.132.5/24", "10.0.132.1", true }, { "fd00::5/64", NULL, false } };

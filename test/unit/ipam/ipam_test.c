@@ -325,11 +325,33 @@ static void a_requested_address_is_given_or_the_reason_why_not(void **state)
 	assert_int_equal(denied("c", c, "10.0.0.77", "is held by llm/a net1"), -EADDRINUSE);
 	denied("c", c, "10.0.0.50", "is not among those that range 10.0.0.0/24 gives out");
 	denied("c", c, "10.0.0.9", "is not among those that range 10.0.0.0/24 gives out (10.0.0.10 to 10.0.0.254");
-	denied("c", c, "10.0.1.9", "is outside the network's range 10.0.0.0/24");
+	denied("c", c, "10.0.0.80,10.0.0.81/24", "10.0.0.80 and 10.0.0.81/24, which the pod asks for on net1, are both of range 10.0.0.0/24");
 	denied("c", c, "ten", "is no IP address");
+	denied("c", c, "10.0.0.80,,10.0.1.9/24", "is no IP address");
+	assert_int_equal(denied("c", c, "10.0.1.9", "has no prefix length"), -EINVAL);
 	/* the pod comes again and asks for another */
 	assert_string_equal(address("a", c, "10.0.0.79"), "10.0.0.79/24");
 	assert_string_equal(address("c", c, "10.0.0.77"), "10.0.0.77/24");
+}
+
+/* As Whereabouts gives it. */
+static void an_address_of_no_range_is_static_beside_those_of_the_ranges(void **state)
+{
+	struct ipam_conf *c = conf(W "\"range\":\"10.0.0.0/24\",\"ipRanges\":[{\"range\":\"fd00::/64\"}],\"gateway\":\"10.0.0.254\","
+				   "\"addresses\":[{\"address\":\"10.8.0.1/16\",\"gateway\":\"10.8.0.254\"}]}");
+	struct ipam_ask ask = { c, "net1", "172.16.0.9/12,fd00::77,10.8.0.9" };
+	struct ipam_given *given = allocate("a", &ask, 1);
+	static const char *const expect[] = { "10.0.0.1/24", "fd00::77/64", "10.8.0.1/16", "172.16.0.9/12", "10.8.0.9/16" };
+	struct store_lease *leases;
+	size_t n;
+
+	assert_int_equal(given->n_ips, ARRAY_SIZE(expect));
+	for (size_t i = 0; i < ARRAY_SIZE(expect); i++)
+		assert_string_equal(given->ips[i].address, expect[i]);
+	assert_null(given->ips[3].gateway);
+	assert_string_equal(given->ips[4].gateway, "10.8.0.254");
+	assert_int_equal(store_leases(store, arena, NULL, &leases, &n, NULL), 0);
+	assert_int_equal(n, 2);
 }
 
 static void dual_stack_gives_one_address_of_each_range(void **state)
@@ -369,6 +391,10 @@ static void static_addresses_need_no_lease(void **state)
 	assert_string_equal(given->ips[1].address, "fd00::5/64");
 	assert_string_equal(address("a", c, "10.0.0.9"), "10.0.0.9/24");
 	assert_string_equal(address("a", c, "172.16.0.9/12"), "172.16.0.9/12");
+	ask.requested = "172.16.0.9/12,fd00::9";
+	given = allocate("a", &ask, 1);
+	assert_int_equal(given->n_ips, 2);
+	assert_string_equal(given->ips[1].address, "fd00::9/64");
 	denied("a", c, "172.16.0.9", "has no prefix length");
 	assert_int_equal(release("a", NULL), 0);
 }
@@ -458,6 +484,7 @@ int main(void)
 		T(an_exhausted_range_says_who_holds_it),
 		T(all_of_a_pods_addresses_or_none),
 		T(a_requested_address_is_given_or_the_reason_why_not),
+		T(an_address_of_no_range_is_static_beside_those_of_the_ranges),
 		T(dual_stack_gives_one_address_of_each_range),
 		T(a_large_v6_range_is_used_beyond_64_bits),
 		T(static_addresses_need_no_lease),
