@@ -24,7 +24,8 @@ struct talk {
 	struct talk *next;
 	char id[33];
 	enum phase phase;
-	bool alone; /* the shim did not come back */
+	bool served; /* a request of the shim waits for the work's next word */
+	bool alone;  /* the shim did not come back */
 	long alive; /* the byte that it locks; 0: none */
 	pthread_cond_t changed;
 	struct arena *arena; /* of the work's thread */
@@ -116,10 +117,10 @@ static void *work_thread(void *arg)
 	t->work(t->arg, t->arena, t, &t->status, &t->text);
 	pthread_mutex_lock(&p->lock);
 	t->phase = DONE;
-	if (t->alone)
-		forget(t); /* nobody waits for the reply */
-	else
+	if (t->served)
 		pthread_cond_broadcast(&t->changed);
+	else
+		forget(t);
 	pthread_mutex_unlock(&p->lock);
 	return NULL;
 }
@@ -129,8 +130,10 @@ static void answer_shim(struct talk *t, struct httpd_request *rq, struct httpd_r
 {
 	struct hostrun *p = t->of;
 
+	t->served = true;
 	while (t->phase != ORDERED && t->phase != DONE)
 		pthread_cond_wait(&t->changed, &p->lock);
+	t->served = false;
 	if (t->phase == DONE) {
 		httpd_say(reply, t->status, arena_strdup(rq->arena, t->text));
 		forget(t);

@@ -222,6 +222,22 @@ static void a_shim_that_was_killed_is_noticed(void **state)
 	assert_int_equal(access(SOCKET ".shims", F_OK), -1);
 }
 
+/* Killed while its request waits for the first order: the request still ends, and with it the conversation. */
+static void a_shim_that_was_killed_before_an_order_holds_nothing_up(void **state)
+{
+	struct plan p = { .orders = 2, .timeout_s = 100 };
+	struct hostrun *h = hostrun_new(SOCKET);
+	struct side s;
+
+	begin_alive(h, &s, &p, 4711); /* a byte that nobody locks */
+	assert_int_equal(s.reply.status, 200);
+	assert_string_equal(s.reply.body, "{\"Result\":null}");
+	assert_int_equal(p.results[0], -ETIMEDOUT);
+	assert_int_equal(p.results[1], -ENOTCONN);
+	arena_free(s.arena);
+	hostrun_free(h);
+}
+
 static void without_a_caller_plugins_are_run_here(void **state)
 {
 	struct attach_ran ran;
@@ -238,6 +254,7 @@ int main(void)
 		cmocka_unit_test(an_answer_to_no_order_is_refused),
 		cmocka_unit_test(the_end_does_not_wait_for_a_shim_that_is_gone),
 		cmocka_unit_test(a_shim_that_was_killed_is_noticed),
+		cmocka_unit_test(a_shim_that_was_killed_before_an_order_holds_nothing_up),
 		cmocka_unit_test(without_a_caller_plugins_are_run_here),
 	};
 
