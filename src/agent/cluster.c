@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The agent in a cluster: start, stop, and the one thread that writes to the API server of its own accord. */
+#include <errno.h>
 #include <limits.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "agent/cluster.h"
 #include "agent/failures.h"
@@ -230,23 +232,31 @@ static bool listed(const struct plan_pod *pods, size_t n, const char *id)
 }
 
 /* A container that was given a VF and is not attached yet, or never will be (hostNetwork): its VF is in use all the same. */
-void cluster_allocated(struct cluster *cl, struct arena *a, struct plan_pod **ret, size_t *ret_n)
+int cluster_allocated(struct cluster *cl, struct arena *a, struct plan_pod **ret, size_t *ret_n, struct err *e)
 {
 	char path[PATH_MAX];
 	struct podres_pod *pods;
 	size_t n;
+	int r;
 
 	snprintf(path, sizeof(path), "%s/pod-resources/kubelet.sock", cl->ag->options->kubelet_dir);
-	if (podres_list(path, PODRES_MS, a, &pods, &n, NULL) < 0)
-		return;
+	if (access(path, F_OK) < 0 && errno == ENOENT)
+		return 0; /* no kubelet has run here */
+	r = podres_list(path, PODRES_MS, a, &pods, &n, e);
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < n; i++) {
 		struct informer_object o;
 
-		if (watch_get(cl, OF_PODS, a, pods[i].namespace, pods[i].name, &o, NULL) < 0)
+		r = watch_get(cl, OF_PODS, a, pods[i].namespace, pods[i].name, &o, e);
+		if (r == -ENOENT && informer_wait(cl->informers[OF_PODS], 0, NULL))
 			continue; /* it has ended: the kubelet keeps it in its list for a while */
+		if (r < 0) /* a snapshot does not know whom others have started since */
+			return err_wrap(e, -EAGAIN, "pod %s/%s", pods[i].namespace, pods[i].name);
 		for (size_t k = 0; k < pods[i].n; k++)
 			if (!listed(*ret, *ret_n, pods[i].devices[k].id))
 				*(struct plan_pod *)arena_push(a, ret, ret_n, sizeof(**ret)) =
 					(struct plan_pod){ pods[i].namespace, pods[i].name, pods[i].devices[k].id };
 	}
+	return 0;
 }

@@ -54,8 +54,11 @@ int cluster_start(struct cluster *cl, struct err *e);
 /* End the thread and the requests that run. Before what they work on goes. */
 void cluster_stop(struct cluster *cl);
 struct cluster *cluster_close(struct cluster *cl); /* NULL is fine; returns NULL */
-/* Devices that the kubelet gave to pods of this node, appended to what attachments hold. */
-void cluster_allocated(struct cluster *cl, struct arena *a, struct plan_pod **ret, size_t *ret_n);
+/*
+ * Devices that the kubelet gave to pods of this node, appended to what attachments hold. A failure: it is not known, whatever *ret has. Where
+ * the kubelet has no socket at all no pod has any.
+ */
+int cluster_allocated(struct cluster *cl, struct arena *a, struct plan_pod **ret, size_t *ret_n, struct err *e);
 /* Something that provisioning depends on has changed. Thread safe, does not wait. */
 void cluster_poke(struct cluster *cl);
 /* A pod got devices or gave them back. Thread safe, does not wait. */

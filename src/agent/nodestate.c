@@ -19,6 +19,7 @@ struct round {
 	struct cluster *cl;
 	struct api_nodestate *state;
 	const char *waiting; /* why ports are left as they are, or NULL */
+	bool drain;	     /* they are until pods go */
 };
 
 static const struct api_kind *kind(void)
@@ -79,7 +80,7 @@ static int write_status(struct round *rd, struct err *e)
 static int write_desired(struct round *rd, struct err *e)
 {
 	const struct plan *plan = rd->provision.plan;
-	const char *want = plan->reboot ? "Reboot_Required" : rd->waiting ? "Drain_Required" : "Idle";
+	const char *want = plan->reboot ? "Reboot_Required" : rd->drain ? "Drain_Required" : "Idle";
 	const struct api_meta *meta = rd->state->object.meta;
 	const char *is = pairs_get(meta->annotations, meta->n_annotations, DESIRED_STATE);
 	const struct kube_ref ref = ref_of(rd->cl, NULL);
@@ -126,7 +127,7 @@ static int want(struct provision *p, struct err *e)
 	return 0;
 }
 
-/* The node state as last seen; -EAGAIN when it is not known yet, -ENOENT when there is none. */
+/* The node state as last seen; -EAGAIN when it or the node's pods are not known yet, -ENOENT when there is none. */
 static int load(struct cluster *cl, struct arena *a, struct api_nodestate **ret, struct err *e)
 {
 	struct complaints c = { .arena = a };
@@ -136,7 +137,7 @@ static int load(struct cluster *cl, struct arena *a, struct api_nodestate **ret,
 	void *object;
 	int r = watch_get(cl, OF_STATE, a, cl->ag->options->namespace, cl->ag->node, &o, e);
 
-	if (r == -EHOSTUNREACH)
+	if (r == -EHOSTUNREACH || !watch_knows(cl, OF_PODS, NULL))
 		return -EAGAIN;
 	if (r == -ENOENT)
 		return err_set(e, r, "there is no SriovNetworkNodeState %s/%s: the controller makes it, for the nodes that configDaemonNodeSelector of "
@@ -208,8 +209,12 @@ static int provision(struct round *rd, struct err *e)
 
 	if (r < 0)
 		return r;
-	rd->waiting = waiting(p->arena, p->plan);
-	if (!rd->waiting || can_be_done(p->plan)) {
+	if (p->plan->drain && p->unknown.code)
+		rd->waiting = arena_printf(p->arena, "ports must change, and wait until it is known whether pods have their VFs: %s", p->unknown.msg);
+	else
+		rd->waiting = waiting(p->arena, p->plan);
+	rd->drain = rd->waiting && !p->unknown.code;
+	if (!rd->waiting || (rd->drain && can_be_done(p->plan))) {
 		r = provision_run(p, false, e);
 	} else {
 		pools_build(p->ag, p->spec, p->resources, p->inventory);

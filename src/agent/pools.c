@@ -257,11 +257,10 @@ void attached_pods(struct agent *ag, struct arena *a, struct plan_pod **ret, siz
 	}
 }
 
-void agent_pods(struct agent *ag, struct arena *a, struct plan_pod **ret, size_t *ret_n)
+int agent_pods(struct agent *ag, struct arena *a, struct plan_pod **ret, size_t *ret_n, struct err *e)
 {
 	attached_pods(ag, a, ret, ret_n);
-	if (ag->cluster)
-		cluster_allocated(ag->cluster, a, ret, ret_n);
+	return ag->cluster ? cluster_allocated(ag->cluster, a, ret, ret_n, e) : 0;
 }
 
 /* The holder of a device in the list of attachments, or NULL. */

@@ -51,7 +51,8 @@ int provision_plan(struct provision *p, struct err *e)
 	if (r < 0)
 		return r;
 	p->status = inventory_status(p->inventory, p->arena);
-	agent_pods(ag, p->arena, &p->pods, &p->n_pods);
+	p->unknown = (struct err){ 0 };
+	p->unknown.code = agent_pods(ag, p->arena, &p->pods, &p->n_pods, &p->unknown);
 	r = p->want(p, e);
 	return r < 0 ? r : plan_make(p->arena, p->inventory, p->spec, p->pods, p->n_pods, &p->plan, e);
 }

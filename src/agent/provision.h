@@ -24,6 +24,7 @@ struct provision {
 	struct plan *plan;
 	struct plan_pod *pods;
 	size_t n_pods;
+	struct err unknown; /* .code: pods may hold more VFs than .pods says */
 };
 
 /* Measure the node and decide what is to be done. Changes nothing; can be called again. */

@@ -70,8 +70,8 @@ yyjson_mut_val *pools_json(struct agent *ag, yyjson_mut_doc *doc, yyjson_mut_val
 
 /* Who holds which VF now. */
 void attached_pods(struct agent *ag, struct arena *a, struct plan_pod **ret, size_t *ret_n);
-/* The same, and in a cluster who was given one by the kubelet and has not got it yet. */
-void agent_pods(struct agent *ag, struct arena *a, struct plan_pod **ret, size_t *ret_n);
+/* The same, and in a cluster who was given one by the kubelet and has not got it yet. A failure: there may be more. */
+int agent_pods(struct agent *ag, struct arena *a, struct plan_pod **ret, size_t *ret_n, struct err *e);
 
 /*
  * apply.c: make the changes (all or none), provision, store node state and NADs. Lines of progress go to @out (-1: to the log).
