@@ -113,19 +113,17 @@ static void save(struct cluster *cl)
 		log_warn("snapshot: %s", e.msg);
 }
 
-/* Wait until there is something to do; false: stop. */
-static bool wait_for_work(struct cluster *cl, bool *ret_save, bool *ret_work)
+bool cluster_wait(struct cluster *cl, bool *ret_save, bool *ret_work)
 {
-	uint64_t drift = clock_ns() + DRIFT_S * UINT64_C(1000000000);
 	bool stop;
 
 	pthread_mutex_lock(&cl->lock);
 	for (;;) {
-		uint64_t now = clock_ns(), until = drift;
+		uint64_t now = clock_ns(), until = cl->drift_ns;
 		struct timespec ts;
 
 		*ret_save = cl->unsaved_ns && now >= cl->unsaved_ns + SAVE_AFTER_MS * UINT64_C(1000000);
-		*ret_work = cl->dirty || now >= drift;
+		*ret_work = cl->dirty || now >= cl->drift_ns;
 		if (cl->stop || *ret_save || *ret_work)
 			break;
 		if (cl->unsaved_ns && cl->unsaved_ns + SAVE_AFTER_MS * UINT64_C(1000000) < until)
@@ -147,7 +145,7 @@ static void *work(void *arg)
 	struct cluster *cl = arg;
 	bool must_save, must_work;
 
-	while (wait_for_work(cl, &must_save, &must_work)) {
+	while (cluster_wait(cl, &must_save, &must_work)) {
 		if (must_save)
 			save(cl);
 		if (!must_work)
@@ -155,6 +153,7 @@ static void *work(void *arg)
 		clock_sleep_ms(SETTLE_MS);
 		nodestate_reconcile(cl);
 		pod_write_late(cl);
+		cl->drift_ns = clock_ns() + DRIFT_S * UINT64_C(1000000000);
 	}
 	pthread_mutex_lock(&cl->lock);
 	must_save = cl->unsaved_ns;
@@ -173,7 +172,6 @@ int cluster_start(struct cluster *cl, struct err *e)
 		return r;
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK);
-	cluster_poke(cl);
 	r = pthread_create(&cl->thread, &attr, work, cl);
 	pthread_attr_destroy(&attr);
 	if (r)

@@ -43,6 +43,7 @@ struct cluster {
 	struct snapshot *snapshot; /* of the disk, for collections that were not listed yet; NULL: not needed any more, or none */
 	struct late *late;	   /* network statuses that could not be written yet */
 	/* of the node's thread alone */
+	uint64_t drift_ns;	   /* when the ports are looked at again, and late statuses written, whatever changes before; at start: now */
 	char *told;		   /* the last failure that became an event */
 	uint32_t failed_spec;	   /* of the node state: hash of the one that was tried last and failed, or 0 */
 };
@@ -51,6 +52,8 @@ struct cluster {
 int cluster_open(struct agent *ag, struct err *e);
 /* Start the node's thread: the engine must be there. */
 int cluster_start(struct cluster *cl, struct err *e);
+/* Of that thread: wait until the snapshot is to be saved, or a round is due; false: stop. */
+bool cluster_wait(struct cluster *cl, bool *ret_save, bool *ret_work);
 /* End the thread and the requests that run. Before what they work on goes. */
 void cluster_stop(struct cluster *cl);
 struct cluster *cluster_close(struct cluster *cl); /* NULL is fine; returns NULL */

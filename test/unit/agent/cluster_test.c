@@ -272,6 +272,22 @@ static void ports_wait_until_it_is_known_who_has_their_vfs(void **state)
 	assert_non_null(strstr(written, "a recorded tree can be planned for, not changed")); /* which was tried */
 }
 
+static void a_round_comes_in_time_however_often_the_snapshot_is_saved(void **state)
+{
+	uint64_t begun = clock_ns();
+	bool must_save, must_work;
+	unsigned saves = 0;
+
+	cl->drift_ns = begun + 300000000;
+	do {
+		assert_true(clock_ns() - begun < UINT64_C(10000000000));
+		cl->unsaved_ns = clock_ns() - 990000000; /* due in 10 ms */
+		assert_true(cluster_wait(cl, &must_save, &must_work));
+		saves += must_save;
+	} while (!must_work);
+	assert_true(saves > 1 && clock_ns() >= cl->drift_ns);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -280,6 +296,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_pod_has_ended_when_the_api_server_says_so, setup, teardown),
 		cmocka_unit_test_setup_teardown(pods_that_were_never_listed_are_not_known, setup, teardown),
 		cmocka_unit_test_setup_teardown(ports_wait_until_it_is_known_who_has_their_vfs, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_round_comes_in_time_however_often_the_snapshot_is_saved, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("cluster_test", tests, start, stop);
