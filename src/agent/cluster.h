@@ -41,7 +41,8 @@ struct cluster {
 	bool waiting;		   /* a port waits for pods to go */
 	uint64_t unsaved_ns;	   /* since when the snapshot on disk is older than what is known; 0: it is not */
 	struct snapshot *snapshot; /* of the disk, for collections that were not listed yet; NULL: not needed any more, or none */
-	struct late *late;	   /* network statuses that could not be written yet */
+	struct late *late;	   /* network statuses that could not be written yet, one a pod */
+	struct late *late_now;	   /* the one that is being written; not among them */
 	/* of the node's thread alone */
 	uint64_t drift_ns;	   /* when the ports are looked at again, and late statuses written, whatever changes before; at start: now */
 	char *told;		   /* the last failure that became an event */
@@ -96,7 +97,7 @@ int snapshot_save(struct cluster *cl, struct err *e);
 int pod_lookup(void *cluster, struct arena *a, const char *ns, const char *name, const char *uid, struct attach_pod *ret,
 	       struct err *e);
 int pod_network_status(void *cluster, const struct attach_pod *pod, const char *status, struct err *e);
-/* Write the statuses that could not be written before; what fails is kept for the next call. */
+/* Write the statuses that could not be written before, until the API server is away again. By the node's thread alone. */
 void pod_write_late(struct cluster *cl);
 void pod_forget_late(struct cluster *cl);
 void pod_event(void *cluster, const struct attach_pod *pod, bool warning, const char *reason, const char *text);

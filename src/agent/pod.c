@@ -147,40 +147,68 @@ static char *copy_of(const char *s)
 	return copy;
 }
 
-/* A pod has one entry: the last. */
-static void put_late(struct cluster *cl, const char *ns, const char *name, const char *uid, const char *status)
+static bool is_of(const struct late *l, const char *ns, const char *name)
+{
+	return !strcmp(l->ns, ns) && !strcmp(l->name, name);
+}
+
+/* The place of the pod's entry, or of the next one. Lock held. */
+static struct late **find_late(struct cluster *cl, const char *ns, const char *name)
+{
+	struct late **p = &cl->late;
+
+	while (*p && !is_of(*p, ns, name))
+		p = &(*p)->next;
+	return p;
+}
+
+static void put_late(struct cluster *cl, const struct attach_pod *pod, const char *status)
 {
 	struct late *l = calloc(1, sizeof(*l));
 
 	if (!l)
 		abort();
-	*l = (struct late){ .ns = copy_of(ns), .name = copy_of(name), .uid = copy_of(uid), .status = copy_of(status) };
+	*l = (struct late){ .ns = copy_of(pod->namespace), .name = copy_of(pod->name), .uid = copy_of(pod->uid), .status = copy_of(status) };
 	pthread_mutex_lock(&cl->lock);
-	for (struct late **p = &cl->late; *p; p = &(*p)->next) {
-		struct late *old = *p;
-
-		if (strcmp(old->ns, ns) || strcmp(old->name, name))
-			continue;
-		*p = old->next;
-		free_late(old);
-		break;
-	}
 	l->next = cl->late;
 	cl->late = l;
 	pthread_mutex_unlock(&cl->lock);
 }
 
+/* A newer one comes: what waits for the pod is not written any more. true: it is being written right now. */
+static bool drop_late(struct cluster *cl, const struct attach_pod *pod)
+{
+	struct late **p, *old;
+	bool now;
+
+	pthread_mutex_lock(&cl->lock);
+	p = find_late(cl, pod->namespace, pod->name);
+	old = *p;
+	if (old)
+		*p = old->next;
+	now = cl->late_now && is_of(cl->late_now, pod->namespace, pod->name);
+	pthread_mutex_unlock(&cl->lock);
+	if (old)
+		free_late(old);
+	return now;
+}
+
 int pod_network_status(void *cluster, const struct attach_pod *pod, const char *status, struct err *e)
 {
 	struct cluster *cl = cluster;
+	bool there = informer_wait(cl->informers[OF_PODS], 0, NULL) && !informer_stale_s(cl->informers[OF_PODS], NULL);
+	bool behind = drop_late(cl, pod);
 	int r = -EHOSTUNREACH;
 
-	if (informer_wait(cl->informers[OF_PODS], 0, NULL) && !informer_stale_s(cl->informers[OF_PODS], NULL))
+	if (there && !behind)
 		r = write_status(cl, pod->namespace, pod->name, pod->uid, status, e);
 	if (!kube_is_away(r))
 		return r;
-	log_warn("pod %s/%s: the API server is away, network-status is written when it is back", pod->namespace, pod->name);
-	put_late(cl, pod->namespace, pod->name, pod->uid, status);
+	put_late(cl, pod, status);
+	if (there && behind)
+		cluster_poke(cl);
+	else
+		log_warn("pod %s/%s: the API server is away, network-status is written when it is back", pod->namespace, pod->name);
 	return 0;
 }
 
@@ -189,36 +217,50 @@ static struct late *take_late(struct cluster *cl)
 	struct late *l;
 
 	pthread_mutex_lock(&cl->lock);
-	l = cl->late;
-	cl->late = NULL;
+	l = cl->late_now = cl->late;
+	if (l)
+		cl->late = l->next;
 	pthread_mutex_unlock(&cl->lock);
 	return l;
+}
+
+/* With @keep it waits again, unless a newer one does. */
+static void end_late(struct cluster *cl, struct late *l, bool keep)
+{
+	pthread_mutex_lock(&cl->lock);
+	cl->late_now = NULL;
+	keep &= !*find_late(cl, l->ns, l->name);
+	if (keep) {
+		l->next = cl->late;
+		cl->late = l;
+	}
+	pthread_mutex_unlock(&cl->lock);
+	if (!keep)
+		free_late(l);
 }
 
 void pod_write_late(struct cluster *cl)
 {
 	bool away = false;
+	struct late *l;
 
-	for (struct late *l = take_late(cl), *next; l; l = next) {
+	while (!away && (l = take_late(cl))) {
 		struct err e = { 0 };
-		int r = away ? -EHOSTUNREACH : write_status(cl, l->ns, l->name, l->uid, l->status, &e);
+		int r = write_status(cl, l->ns, l->name, l->uid, l->status, &e);
 
-		next = l->next;
 		away = kube_is_away(r);
-		if (away)
-			put_late(cl, l->ns, l->name, l->uid, l->status);
-		else if (r < 0)
+		if (r < 0 && !away)
 			log_warn("pod %s/%s: network-status: %s", l->ns, l->name, e.msg);
-		free_late(l);
+		end_late(cl, l, away);
 	}
 }
 
 void pod_forget_late(struct cluster *cl)
 {
-	for (struct late *l = take_late(cl), *next; l; l = next) {
-		next = l->next;
-		free_late(l);
-	}
+	struct late *l;
+
+	while ((l = take_late(cl)))
+		end_late(cl, l, false);
 }
 
 void pod_event(void *cluster, const struct attach_pod *pod, bool warning, const char *reason, const char *text)

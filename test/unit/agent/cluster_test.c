@@ -288,6 +288,55 @@ static void a_round_comes_in_time_however_often_the_snapshot_is_saved(void **sta
 	assert_true(saves > 1 && clock_ns() >= cl->drift_ns);
 }
 
+static const struct attach_pod pod = { .namespace = "a", .name = "p", .uid = "u" };
+
+static void say_newer(void)
+{
+	on_patch = NULL;
+	assert_int_equal(pod_network_status(cl, &pod, "[newer]", &err), 0);
+}
+
+static void a_status_that_is_written_drops_the_older_one_that_waits(void **state)
+{
+	watch();
+	away = true;
+	assert_int_equal(pod_network_status(cl, &pod, "[older]", &err), 0);
+	assert_int_equal(changes, 0);
+	away = false;
+	assert_int_equal(pod_network_status(cl, &pod, "[newer]", &err), 0);
+	pod_write_late(cl);
+	assert_non_null(strstr(written, "[newer]"));
+	assert_int_equal(changes, 1);
+}
+
+static void a_status_comes_after_the_older_one_that_is_being_written(void **state)
+{
+	watch();
+	away = true;
+	assert_int_equal(pod_network_status(cl, &pod, "[older]", &err), 0);
+	away = false;
+	on_patch = say_newer;
+	pod_write_late(cl);
+	assert_non_null(strstr(written, "[newer]"));
+	assert_int_equal(changes, 2);
+}
+
+static void a_status_that_fails_again_replaces_no_newer_one(void **state)
+{
+	watch();
+	away = true;
+	assert_int_equal(pod_network_status(cl, &pod, "[older]", &err), 0);
+	on_patch = say_newer;
+	pod_write_late(cl);
+	assert_null(on_patch);
+	away = false;
+	pod_write_late(cl);
+	assert_non_null(strstr(written, "[newer]"));
+	assert_int_equal(changes, 1);
+	pod_write_late(cl);
+	assert_int_equal(changes, 1);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -297,6 +346,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(pods_that_were_never_listed_are_not_known, setup, teardown),
 		cmocka_unit_test_setup_teardown(ports_wait_until_it_is_known_who_has_their_vfs, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_round_comes_in_time_however_often_the_snapshot_is_saved, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_status_that_is_written_drops_the_older_one_that_waits, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_status_comes_after_the_older_one_that_is_being_written, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_status_that_fails_again_replaces_no_newer_one, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("cluster_test", tests, start, stop);
