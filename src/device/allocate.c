@@ -49,25 +49,44 @@ static void read_rdma(const struct sysroot *r, struct arena *a, const char *dev_
 		vf->rdma_cm = node(a, dev_dir, "infiniband", "rdma_cm");
 }
 
+/*
+ * A module that is loaded makes its node on the host, of which a container sees only what is mounted. A node that is there before its module is
+ * loaded (modules.devname) shows only in @dev_dir.
+ */
+static const char *misc_node(const struct sysroot *r, struct arena *a, const char *dev_dir, const char *dir, const char *name)
+{
+	return sysfs_exists(r, "class/misc/%s", name) ? arena_printf(a, "/dev%s%s/%s", *dir ? "/" : "", dir, name) : node(a, dev_dir, dir, name);
+}
+
+/* drivers/vfio/group.c: the group's node is named after the IOMMU group, "noiommu-42" where vfio made one up for want of an IOMMU. */
+static void read_vfio(const struct sysroot *r, struct arena *a, struct allocate_vf *vf)
+{
+	const char *group, *name;
+
+	if (sysfs_link(r, a, &group, "bus/pci/devices/%s/iommu_group", vf->pci) < 0)
+		return;
+	vf->vfio = "/dev/vfio/vfio";
+	vf->vfio_group = vf->vfio_host = arena_printf(a, "/dev/vfio/%s", group);
+	if (sysfs_read(r, a, &name, "kernel/iommu_groups/%s/name", group) == 0 && !strcmp(name, "vfio-noiommu"))
+		vf->vfio_host = arena_printf(a, "/dev/vfio/noiommu-%s", group);
+}
+
 int allocate_read(const struct sysroot *r, struct arena *a, const char *dev_dir, const struct device_vf *of, bool vhost_net,
 		  struct allocate_vf *ret, struct err *e)
 {
 	struct allocate_vf vf = { .pci = of->pci, .pf_pci = of->pf_pci };
-	const char *pci = of->pci, *driver = NULL, *group = NULL;
+	const char *pci = of->pci, *driver = NULL;
 
 	if (!sysfs_exists(r, "bus/pci/devices/%s", pci))
 		return err_set(e, -ENODEV, "%s is not on the PCI bus any more: run 'kvrail plan', then 'kvrail apply'", pci);
 	pci_driver(r, a, pci, &driver);
 	if (of->rdma)
 		read_rdma(r, a, dev_dir, &vf);
-	if (driver && !strcmp(driver, "vfio-pci")) {
-		sysfs_link(r, a, &group, "bus/pci/devices/%s/iommu_group", pci);
-		vf.vfio_group = node(a, dev_dir, "vfio", group);
-		vf.vfio = node(a, dev_dir, "vfio", "vfio");
-	}
+	if (driver && !strcmp(driver, "vfio-pci"))
+		read_vfio(r, a, &vf);
 	if (vhost_net) {
-		vf.vhost_net = node(a, dev_dir, "", "vhost-net");
-		vf.tun = node(a, dev_dir, "net", "tun");
+		vf.vhost_net = misc_node(r, a, dev_dir, "", "vhost-net");
+		vf.tun = misc_node(r, a, dev_dir, "net", "tun");
 	}
 	*ret = vf;
 	return 0;

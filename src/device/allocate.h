@@ -20,12 +20,13 @@ struct allocate_vf {
 	const char *pci, *pf_pci;
 	const char *rdma, *uverbs, *umad, *issm, *rdma_cm;
 	const char *vfio, *vfio_group;
+	const char *vfio_host; /* .vfio_group as the host has it */
 	const char *vhost_net, *tun;
 };
 
 /*
- * Read them. A node counts when it is in @dev_dir ("/dev"); those of RDMA are left out unless @vf's policy has isRdma. -ENODEV: the
- * VF is not on the PCI bus. Strings of @vf stay in use.
+ * Read them. Those of RDMA count when they are in @dev_dir ("/dev"), and are left out unless @vf's policy has isRdma; those of VFIO, tun and vhost-net
+ * when sysfs has them, as an agent in a container does not see them. -ENODEV: the VF is not on the PCI bus. Strings of @vf stay in use.
  */
 int allocate_read(const struct sysroot *r, struct arena *a, const char *dev_dir, const struct device_vf *vf, bool vhost_net,
 		  struct allocate_vf *ret, struct err *e);

@@ -81,7 +81,7 @@ struct device_options {
 	const char *kubelet_dir;	/* NULL: DEVICE_KUBELET_DIR */
 	const char *pod_resources;	/* NULL: DEVICE_POD_RESOURCES */
 	const char *info_dir;		/* NULL: DEVICE_INFO_DIR */
-	const char *dev_dir;		/* NULL: "/dev"; where device nodes are looked for, they are named /dev/... to the kubelet */
+	const char *dev_dir;		/* NULL: "/dev"; where those of RDMA are looked for, they are named /dev/... to the kubelet */
 	const struct sysroot *root;	/* facts are read here; must outlive the manager */
 	/*
 	 * Where the runtime looks for CDI specifications: Allocate names kvrail.io/vf=<pci>, and the RDMA nodes come with the specification that

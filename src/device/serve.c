@@ -261,20 +261,26 @@ static void add_env(struct arena *a, Dp__ContainerAllocateResponse *out, const c
 	*(Dp__Entry **)arena_push(a, &out->envs, &out->n_envs, sizeof(env)) = env;
 }
 
-static void add_node(struct arena *a, Dp__ContainerAllocateResponse *out, const char *path)
+static void add_node_as(struct arena *a, Dp__ContainerAllocateResponse *out, const char *path, const char *host_path)
 {
 	Dp__DeviceNode *n;
 
 	for (size_t i = 0; path && i < out->n_devices; i++)
-		if (!strcmp(out->devices[i]->host_path, path))
+		if (!strcmp(out->devices[i]->container_path, path))
 			return; /* rdma_cm of the VF before */
 	if (!path)
 		return;
 	n = arena_alloc(a, sizeof(*n));
 	dp__device_node__init(n);
-	n->container_path = n->host_path = (char *)path;
+	n->container_path = (char *)path;
+	n->host_path = (char *)host_path;
 	n->permissions = (char *)"rw";
 	*(Dp__DeviceNode **)arena_push(a, &out->devices, &out->n_devices, sizeof(n)) = n;
+}
+
+static void add_node(struct arena *a, Dp__ContainerAllocateResponse *out, const char *path)
+{
+	add_node_as(a, out, path, path);
 }
 
 static void add_cdi(struct arena *a, Dp__ContainerAllocateResponse *out, const char *pci)
@@ -318,6 +324,9 @@ static int give(struct device_plugin *p, struct resource *res, struct arena *a, 
 	r = wait_for_holder(p, a, id, e);
 	if (r == 0)
 		r = allocate_read(p->o.root, a, p->dev_dir, &vf, res->vhost_net, ret, e);
+	if (r == 0 && res->vhost_net && !(ret->vhost_net && ret->tun))
+		device_say(p, true, "%s: needVhostNet, and there is no %s on this node: modprobe -a vhost_net tun", res->full,
+			   ret->vhost_net ? "/dev/net/tun" : "/dev/vhost-net");
 	if (r == 0 && p->cdi_dir)
 		r = early_write(p->cdi_dir, p->o.root, id, ret->rdma, false, e);
 	if (r == 0)
@@ -350,7 +359,7 @@ static int container(struct device_plugin *p, struct resource *res, struct arena
 		}
 		if (p->env_dir && (r = add_env_file(p, a, out, vfs[i].pci, e)) < 0)
 			return r;
-		add_node(a, out, vfs[i].vfio_group);
+		add_node_as(a, out, vfs[i].vfio_group, vfs[i].vfio_host);
 		add_node(a, out, vfs[i].vfio);
 		add_node(a, out, vfs[i].vhost_net);
 		add_node(a, out, vfs[i].tun);

@@ -64,7 +64,7 @@ class Node:
     def __init__(self, tmp, tree, **options):
         self.tmp, self.tree = tmp, tree
         tree.write(tmp / "tree")
-        for d in ("plugins", "dev/infiniband", "dev/vfio", "dev/net"):
+        for d in ("plugins", "dev/infiniband", "dev/net"):
             (tmp / d).mkdir(parents=True)
         for f in ["rdma_cm", *[f"uverbs{i}" for i in range(tree.verbs)]]:
             (tmp / "dev/infiniband" / f).touch()
@@ -303,7 +303,8 @@ def test_without_cdi_the_environment_is_a_file_that_is_mounted(node, tmp_path):
     eventually(lambda: {f.name for f in env.iterdir()} == {f"{v}.env" for v in vfs[:2]})
 
 
-def test_vfio_and_vhost_nodes_are_given_also_with_cdi(node, tmp_path):
+def vfio():
+    """A machine whose one VF of PF is bound to vfio-pci, and that VF."""
     t = dell(1)
     vf = vfs_of(t, PF)[0]
     t.bind(vf["pci"], "vfio-pci")
@@ -313,15 +314,42 @@ def test_vfio_and_vhost_nodes_are_given_also_with_cdi(node, tmp_path):
     for p in [p for p in t.links if t.where[vf["pci"]] in p and ("/net/" in p or "/infiniband/" in p)]:
         del t.links[p]
     t.errors = [e for e in t.errors if vf["pci"] not in e]
+    return t, vf
+
+
+def test_vfio_and_vhost_nodes_are_given_also_with_cdi_and_where_the_agent_sees_no_node(node, tmp_path):
+    t, vf = vfio()
+    for module in ("vhost-net", "tun"):
+        t.file(f"sys/class/misc/{module}/uevent", f"DEVNAME={module}")
     n = node(t, cdiDir=str(tmp_path / "cdi"))
-    for f in ("vfio/42", "vfio/vfio", "vhost-net", "net/tun"):
-        (n.tmp / "dev" / f).touch()
     n.offer(vf, vhostNet=True)
     got = n.kubelet.plugin(P2).allocate(vf["pci"])
     assert [d[0] for d in got["devices"]] == ["/dev/vfio/42", "/dev/vfio/vfio", "/dev/vhost-net", "/dev/net/tun"]
     info = json.loads(got["env"]["PCIDEVICE_OPENSHIFT_IO_P2RDMA_INFO"])[vf["pci"]]
     assert info["vfio"] == {"dev-mount": "/dev/vfio/42", "mount": "/dev/vfio/vfio"}
     assert info["vhost"] == {"net-mount": "/dev/vhost-net", "tun-mount": "/dev/net/tun"}
+    assert not [s for s in n.said if "needVhostNet" in s["say"]]
+
+
+def test_vhost_nodes_are_not_given_where_there_are_none_which_is_said(node):
+    t, vf = vfio()
+    n = node(t)
+    (n.tmp / "dev/net/tun").touch()
+    n.offer(vf, vhostNet=True)
+    got = n.kubelet.plugin(P2).allocate(vf["pci"])
+    assert [d[0] for d in got["devices"]] == ["/dev/vfio/42", "/dev/vfio/vfio", "/dev/net/tun"]
+    eventually(lambda: [s for s in n.said if "there is no /dev/vhost-net on this node: modprobe" in s["say"]])
+
+
+def test_a_vfio_group_without_an_iommu_has_its_node_of_the_host(node):
+    t, vf = vfio()
+    t.file("sys/kernel/iommu_groups/42/name", "vfio-noiommu")
+    n = node(t)
+    n.offer(vf)
+    got = n.kubelet.plugin(P2).allocate(vf["pci"])
+    assert got["devices"] == [("/dev/vfio/42", "/dev/vfio/noiommu-42", "rw"), ("/dev/vfio/vfio", "/dev/vfio/vfio", "rw")]
+    info = json.loads(got["env"]["PCIDEVICE_OPENSHIFT_IO_P2RDMA_INFO"])[vf["pci"]]
+    assert info["vfio"] == {"dev-mount": "/dev/vfio/42", "mount": "/dev/vfio/vfio"}
 
 
 def test_unknown_device_is_an_error_that_names_it(node):
