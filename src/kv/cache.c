@@ -19,7 +19,7 @@ int kv_cache_new(const struct kv_layout *l, uint32_t tokens, const char *memory,
 	c->side.layout = *l;
 	if (tokens == 0 || l->block_tokens == 0)
 		return err_set(e, -EINVAL, "%s is 0", tokens ? "tokens of a block" : "tokens");
-	need = ((uint64_t)tokens + l->block_tokens - 1) / l->block_tokens;
+	need = kv_layout_blocks(l, tokens);
 	if (!l->n_blocks)
 		c->side.layout.n_blocks = need > KV_BLOCKS_MAX / 2 ? KV_BLOCKS_MAX : (uint32_t)need * 2;
 	r = kv_layout_check(&c->side.layout, e);

@@ -68,6 +68,11 @@ uint64_t kv_layout_bytes(const struct kv_layout *l)
 	return n;
 }
 
+uint64_t kv_layout_blocks(const struct kv_layout *l, uint32_t tokens)
+{
+	return ((uint64_t)tokens + l->block_tokens - 1) / l->block_tokens;
+}
+
 static uint64_t block_offset(const struct kv_layout *l, uint32_t layer, uint32_t kind, uint32_t block)
 {
 	uint64_t i = 0;
@@ -223,7 +228,7 @@ static int check_side(const char *who, const struct kv_side *s, uint32_t tokens,
 		      struct err *e)
 {
 	uint32_t first, heads = kv_layout_heads(&s->layout, &first);
-	uint64_t need = ((uint64_t)tokens + s->layout.block_tokens - 1) / s->layout.block_tokens;
+	uint64_t need = kv_layout_blocks(&s->layout, tokens);
 
 	if (s->n_blocks < need)
 		return err_set(e, -EINVAL, "%s lists %zu blocks of %u tokens, %u tokens need %ju", who, s->n_blocks,

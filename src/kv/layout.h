@@ -66,6 +66,7 @@ int kv_layout_check(const struct kv_layout *l, struct err *e);
  */
 uint32_t kv_layout_heads(const struct kv_layout *l, uint32_t *ret_first);
 uint64_t kv_layout_bytes(const struct kv_layout *l);
+uint64_t kv_layout_blocks(const struct kv_layout *l, uint32_t tokens); /* that @tokens fill */
 /* Offset of one vector; @head counts from the rank's first. */
 uint64_t kv_layout_offset(const struct kv_layout *l, uint32_t layer, uint32_t kind, uint32_t block,
 			  uint32_t head, uint32_t token);

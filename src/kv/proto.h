@@ -66,7 +66,7 @@ struct kv_msg {
 	uint8_t mac[KV_MAC];	 /* PROOF, WELCOME */
 	struct kv_layout layout; /* REQUEST, OFFER; unchecked */
 	struct kv_ids blocks;	 /* REQUEST, OFFER: that hold the tokens */
-	uint32_t tokens;	 /* REQUEST: wanted, 0 all that there are; OFFER: what there is */
+	uint32_t tokens;	 /* REQUEST: wanted, 0 all that there are; OFFER: given */
 	uint32_t head, n_heads;	 /* REQUEST: wanted; none: only the layout is asked for */
 	uint32_t op;		 /* REQUEST: enum kv_op */
 	uint32_t checksum;	 /* REQUEST: enum kv_checksum */

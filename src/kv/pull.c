@@ -42,7 +42,7 @@ static int open_legs(struct pull *x, const struct kv_secret *s, const char *cons
 	if (r < 0)
 		return r;
 	if (!mine.n_blocks) { /* a server of any model makes its cache after this layout */
-		uint64_t n_blocks = ((uint64_t)(tokens ? tokens : 4096) + mine.block_tokens - 1) / mine.block_tokens * 2;
+		uint64_t n_blocks = kv_layout_blocks(&mine, tokens ? tokens : 4096) * 2;
 
 		mine.n_blocks = n_blocks < KV_BLOCKS_MAX ? (uint32_t)n_blocks : KV_BLOCKS_MAX;
 	}

@@ -10,7 +10,9 @@ struct session {
 	struct kv_server *server;
 	struct kv_chan *chan;
 	struct arena *arena; /* of the whole session */
-	struct kv_cache *cache, *own; /* own: made for this session */
+	struct kv_cache *own; /* made for this session, or NULL */
+	const struct kv_cache *held; /* own, or the server's */
+	struct kv_cache cache; /* what the request takes of it: its first tokens, in the same memory */
 	struct kv_msg request;
 	struct kv_endpoint *endpoint;
 	const char *transport;
@@ -28,7 +30,7 @@ static int find_cache(struct session *s, const struct kv_msg *m, struct err *e)
 	int r;
 
 	if (server->cache) {
-		s->cache = server->cache;
+		s->held = server->cache;
 		return 0;
 	}
 	if (s->own)
@@ -45,13 +47,13 @@ static int find_cache(struct session *s, const struct kv_msg *m, struct err *e)
 			 server->options.seed, &s->own, e);
 	if (r == 0)
 		r = kv_cache_fill(s->own, server->options.seed, e);
-	s->cache = s->own;
+	s->held = s->own;
 	return r;
 }
 
 static int check_request(const struct session *s, const struct kv_msg *m, struct err *e)
 {
-	const struct kv_layout *l = &s->cache->side.layout;
+	const struct kv_layout *l = &s->held->side.layout;
 	uint32_t first, heads = kv_layout_heads(l, &first);
 	int r = kv_layout_check(&m->layout, e);
 
@@ -60,14 +62,23 @@ static int check_request(const struct session *s, const struct kv_msg *m, struct
 	if (memcmp(&m->layout.model, &l->model, sizeof(l->model)) != 0)
 		return err_set(e, -EINVAL, "this prefill holds another model: %ux%ux%ux%ux%u (layers, kinds, heads, dim, bytes)",
 			       l->model.layers, l->model.kinds, l->model.heads, l->model.dim, l->model.elem);
-	if (m->tokens > s->cache->tokens)
-		return err_set(e, -EINVAL, "%u tokens were asked for, this prefill holds %u", m->tokens, s->cache->tokens);
+	if (m->tokens > s->held->tokens)
+		return err_set(e, -EINVAL, "%u tokens were asked for, this prefill holds %u", m->tokens, s->held->tokens);
 	if (m->n_heads && (m->head < first || (uint64_t)m->head + m->n_heads > (uint64_t)first + heads))
 		return err_set(e, -EINVAL, "this prefill holds the heads %u to %u, not %u to %u", first, first + heads - 1,
 			       m->head, m->head + m->n_heads - 1);
 	if (m->op > KV_WRITE || m->checksum > KV_SUM_BLOCK)
 		return err_set(e, -EINVAL, "operation %u with checksum %u is not known", m->op, m->checksum);
 	return 0;
+}
+
+/* After check_request(). */
+static void take(struct session *s)
+{
+	s->cache = *s->held;
+	if (s->request.tokens)
+		s->cache.tokens = s->request.tokens;
+	s->cache.side.n_blocks = kv_layout_blocks(&s->cache.side.layout, s->cache.tokens);
 }
 
 /* The first transport of the peer's list that works here; why others do not is collected. */
@@ -77,7 +88,7 @@ static int choose_transport(struct session *s, const char **ret_why, struct err 
 	char *list = arena_strdup(s->arena, s->request.transports), *save;
 	struct kv_config c;
 
-	kv_common_config(&s->server->options, s->chan, s->cache->mem, &c);
+	kv_common_config(&s->server->options, s->chan, s->cache.mem, &c);
 	c.op = s->request.op;
 	c.passive = c.op == KV_READ;
 	for (char *name = strtok_r(list, ",", &save); name; name = strtok_r(NULL, ",", &save)) {
@@ -100,7 +111,7 @@ static int choose_transport(struct session *s, const char **ret_why, struct err 
 
 static int sum(struct session *s, struct err *e)
 {
-	uint64_t n = kv_cache_units(s->cache, s->request.n_heads, s->cache->side.layout.block_tokens);
+	uint64_t n = kv_cache_units(&s->cache, s->request.n_heads, s->cache.side.layout.block_tokens);
 
 	if (s->request.checksum == KV_SUM_OFF)
 		return 0;
@@ -111,7 +122,7 @@ static int sum(struct session *s, struct err *e)
 		s->n_units = (uint32_t)n;
 		s->units = arena_alloc(s->arena, n * sizeof(*s->units));
 	}
-	return kv_cache_sum(s->cache, s->request.head, s->request.n_heads, s->cache->side.layout.block_tokens, s->units,
+	return kv_cache_sum(&s->cache, s->request.head, s->request.n_heads, s->cache.side.layout.block_tokens, s->units,
 			    &s->digest, e);
 }
 
@@ -119,12 +130,12 @@ static int offer(struct session *s, const char *why, struct err *e)
 {
 	struct kv_msg m = {
 		.type = KV_OFFER,
-		.layout = s->cache->side.layout,
-		.tokens = s->cache->tokens,
-		.memory = s->cache->mem->size,
+		.layout = s->cache.side.layout,
+		.tokens = s->cache.tokens,
+		.memory = s->cache.mem->size,
 		.transports = s->transport,
 		.text = why,
-		.blocks = { s->cache->blocks, (uint32_t)s->cache->side.n_blocks },
+		.blocks = { s->cache.blocks, (uint32_t)s->cache.side.n_blocks },
 	};
 	int r = 0;
 
@@ -138,7 +149,7 @@ static int plan_write(struct session *s, struct err *e)
 {
 	const struct kv_side there = { s->request.layout, s->request.blocks.v, s->request.blocks.n };
 
-	return kv_plan_make(&s->cache->side, &there, s->cache->tokens, s->request.head, s->request.n_heads, &s->plan, e);
+	return kv_plan_make(&s->cache.side, &there, s->cache.tokens, s->request.head, s->request.n_heads, &s->plan, e);
 }
 
 /* A REQUEST without heads asks for the layout only; with heads it settles everything and waits for ATTACH. */
@@ -156,6 +167,7 @@ static int request(struct session *s, const struct kv_msg *m, struct err *e)
 	if (r < 0)
 		return r;
 	s->request = *m;
+	take(s);
 	if (!m->n_heads)
 		return offer(s, NULL, e);
 	if (m->op == KV_WRITE)
@@ -261,10 +273,10 @@ int kv_session_run(struct kv_server *server, struct kv_chan *chan, struct kv_ses
 
 	*ret = (struct kv_session_result){ .transport = "" };
 	r = loop(&s, ret, e);
-	if (s.cache && s.request.n_heads) {
-		const struct kv_model *m = &s.cache->side.layout.model;
+	if (s.request.n_heads) {
+		const struct kv_model *m = &s.cache.side.layout.model;
 
-		ret->bytes = kv_model_token_bytes(m) / m->heads * s.request.n_heads * s.cache->tokens;
+		ret->bytes = kv_model_token_bytes(m) / m->heads * s.request.n_heads * s.cache.tokens;
 	}
 	if (r < 0)
 		kv_chan_fail(chan, e);

@@ -67,6 +67,22 @@ def test_every_block_arrives_whatever_the_layout(prefill, layout):
     assert result["bytes"] == 200 * 57344 * heads // 4
 
 
+@pytest.mark.parametrize("layout", [
+    [],
+    ["--order", "NHD", "--tensors", "cross", "--fragmentation", "0"],
+    ["--tp", "4", "--rank", "2", "--block-tokens", "7", "--lanes", "2"],
+    ["--op", "write"],
+    ["--op", "write", "--order", "NHD", "--tensors", "packed", "--block-tokens", "64"],
+])
+@pytest.mark.parametrize("held", [[], ["--order", "NHD", "--tensors", "packed"]])
+def test_a_part_of_the_tokens_arrives_and_is_what_both_sides_report(held, layout):
+    with Prefill("-t", "200", *held) as server:
+        result = pulled(server, "-t", "33", *layout)
+    size = 33 * 57344 // (4 if "--tp" in layout else 1)
+    assert result["checksum"] == "ok" and result["tokens"] == 33 and result["bytes"] == size
+    assert f"2 handoffs of {size} bytes" in server.err
+
+
 def test_decode_of_one_rank_reads_from_two_prefill_ranks():
     with Prefill("-t", "64", "--tp", "2", "--rank", "0") as a, Prefill("-t", "64", "--tp", "2", "--rank", "1") as b:
         r = subprocess.run([KV, "pull", "-n", "1", "-o", "json", "--transport", "tcp", "--checksum", "block", a.address, b.address], env=ENV,
