@@ -97,7 +97,18 @@ static int serve_ranges(int fd, const struct kv_mem *mem, const struct request *
 	return r < 0 ? r : kv_net_send(fd, &reply, sizeof(reply));
 }
 
-int kv_stream_serve(int fd, struct kv_mem *mem, struct err *e)
+/* Memory that is served to be read must not be written, and the other way round. */
+static int check_request(const struct request *q, enum kv_op op, struct err *e)
+{
+	if (q->n > RANGES || q->op < KV_STREAM_GET || q->op > KV_STREAM_PLAIN)
+		return err_set(e, -EBADMSG, "the peer asked for operation %u on %u ranges", q->op, q->n);
+	if ((q->op == KV_STREAM_PUT) != (op == KV_WRITE))
+		return err_set(e, -EBADMSG, "the peer asked to %s in a session that only %s",
+			       op == KV_READ ? "write" : "read", op == KV_READ ? "reads" : "writes");
+	return 0;
+}
+
+int kv_stream_serve(int fd, struct kv_mem *mem, enum kv_op op, struct err *e)
 {
 	for (;;) {
 		struct request q;
@@ -110,8 +121,9 @@ int kv_stream_serve(int fd, struct kv_mem *mem, struct err *e)
 		if (r < 0)
 			return wire_failed(r, e);
 		q = (struct request){ le32toh(q.op), le32toh(q.n), le64toh(q.bytes) };
-		if (q.n > RANGES || q.op < KV_STREAM_GET || q.op > KV_STREAM_PLAIN)
-			return err_set(e, -EBADMSG, "the peer asked for operation %u on %u ranges", q.op, q.n);
+		r = check_request(&q, op, e);
+		if (r < 0)
+			return r;
 		r = q.op == KV_STREAM_PLAIN ? serve_plain(fd, mem, q.bytes) : serve_ranges(fd, mem, &q);
 		if (r < 0)
 			return wire_failed(r, e);

@@ -13,8 +13,8 @@
 
 #include <pthread.h>
 
-#include "kv/layout.h"
 #include "kv/mem.h"
+#include "kv/proto.h"
 
 enum kv_stream_op { KV_STREAM_GET = 1, KV_STREAM_PUT, KV_STREAM_PLAIN };
 
@@ -26,8 +26,11 @@ struct kv_stream_cursor {
 	uint64_t done; /* bytes of plan->v[next] that are taken */
 };
 
-/* Serve requests against @mem until the peer closes (0) or misbehaves. */
-int kv_stream_serve(int fd, struct kv_mem *mem, struct err *e);
+/*
+ * Serve requests against @mem until the peer closes (0) or misbehaves: -EBADMSG for what is malformed, or is not part of
+ * @op (GET and PLAIN are of a READ, PUT is of a WRITE).
+ */
+int kv_stream_serve(int fd, struct kv_mem *mem, enum kv_op op, struct err *e);
 
 /* Move ranges from @c until none is left. *ret_bytes and *ret_requests count this stream's share. */
 int kv_stream_read(int fd, struct kv_mem *mem, struct kv_stream_cursor *c, uint64_t *ret_bytes, uint64_t *ret_requests,

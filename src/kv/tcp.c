@@ -161,7 +161,7 @@ static void *serve_stream(void *arg)
 {
 	struct tcp_stream *s = arg;
 
-	s->r = kv_stream_serve(s->fd, s->tcp->ep.config.mem, &s->e);
+	s->r = kv_stream_serve(s->fd, s->tcp->ep.config.mem, s->tcp->ep.config.op, &s->e);
 	shutdown(s->fd, SHUT_RDWR);
 	return NULL;
 }
