@@ -6,6 +6,7 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "kv/chan.h"
 
@@ -71,6 +72,8 @@ static void tag(const uint8_t *key, uint64_t number, const uint8_t *header, cons
 
 static int io_failed(const struct kv_chan *c, int r, const char *doing, struct err *e)
 {
+	if (r == -ETIMEDOUT && c->prove_by)
+		return err_set(e, r, "%s did not prove the secret within %u s", c->peer, c->timeout_ms / 1000);
 	if (r == -ETIMEDOUT)
 		return err_set(e, r, "%s: nothing came for %u s while %s", c->peer, c->timeout_ms / 1000, doing);
 	if (r == -ECONNRESET)
@@ -94,6 +97,11 @@ int kv_chan_send(struct kv_chan *c, const struct kv_msg *m, struct err *e)
 	return 0;
 }
 
+static int receive(const struct kv_chan *c, void *p, size_t n)
+{
+	return c->prove_by ? kv_net_recv_by(c->fd, p, n, c->prove_by) : kv_net_recv(c->fd, p, n);
+}
+
 int kv_chan_recv(struct kv_chan *c, struct arena *a, uint32_t type, struct kv_msg *ret, struct err *e)
 {
 	uint8_t header[KV_HEADER], seal[KV_TAG], want[KV_TAG];
@@ -106,7 +114,7 @@ int kv_chan_recv(struct kv_chan *c, struct arena *a, uint32_t type, struct kv_ms
 	if (c->sealed && !type)
 		kv_net_wait(c->fd);
 	snprintf(doing, sizeof(doing), "this side waited for %s", type ? kv_type_name(type) : "a message");
-	r = kv_net_recv(c->fd, header, sizeof(header));
+	r = receive(c, header, sizeof(header));
 	if (r < 0)
 		return io_failed(c, r, doing, e);
 	r = kv_decode_header(header, &f, e);
@@ -116,7 +124,7 @@ int kv_chan_recv(struct kv_chan *c, struct arena *a, uint32_t type, struct kv_ms
 	if (!c->sealed && f.len > KV_TEXT_MAX + 8)
 		return err_set(e, -EPROTO, "%s sent %s before it proved the secret", c->peer, kv_type_name(f.type));
 	payload = arena_alloc(a, f.len);
-	r = kv_net_recv(c->fd, payload, f.len);
+	r = receive(c, payload, f.len);
 	if (r == 0 && c->sealed)
 		r = kv_net_recv(c->fd, seal, sizeof(seal));
 	if (r < 0)
@@ -160,6 +168,7 @@ static void seal(struct kv_chan *c, const struct kv_secret *s, const uint8_t *cl
 	mac(s->p, s->n, "server to client", client, server, 32, is_client ? c->key_in : c->key_out);
 	mac(s->p, s->n, "streams", client, server, sizeof(c->token), c->token);
 	c->sealed = true;
+	c->prove_by = 0;
 	if (c->timeout_ms < KV_PATIENCE_MS) {
 		c->timeout_ms = KV_PATIENCE_MS;
 		kv_net_timeouts(c->fd, c->timeout_ms);
@@ -227,7 +236,8 @@ int kv_chan_accept(int fd, const union kv_addr *from, const struct kv_secret *s,
 	struct kv_msg hello, challenge = { .type = KV_CHALLENGE }, proof, welcome = { .type = KV_WELCOME };
 	int r;
 
-	*ret = (struct kv_chan){ .fd = fd, .timeout_ms = timeout_ms };
+	*ret = (struct kv_chan){ .fd = fd, .timeout_ms = timeout_ms,
+				 .prove_by = clock_ns() + (uint64_t)timeout_ms * 1000000 };
 	kv_addr_text(from, ret->peer);
 	r = kv_net_timeouts(fd, timeout_ms);
 	if (r < 0)

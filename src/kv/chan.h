@@ -30,12 +30,16 @@ struct kv_chan {
 	uint8_t token[16]; /* known to both ends only: for further connections of this session */
 	char peer[KV_ADDR_MAX];
 	unsigned timeout_ms; /* of silence */
+	uint64_t prove_by;   /* clock_ns() when the client must have proven the secret; 0: it has, or this is the client */
 };
 
 /* Connect and prove. -EACCES: the secrets differ. The channel is closed with kv_chan_close(), also after a failure. */
 int kv_chan_connect(const union kv_addr *to, const struct kv_secret *s, unsigned timeout_ms, struct kv_chan *ret,
 		    struct err *e);
-/* The server's half over an accepted @fd, which the channel owns from now on. */
+/*
+ * The server's half over an accepted @fd, which the channel owns from now on. -ETIMEDOUT: no proof @timeout_ms after the
+ * begin, however much was said.
+ */
 int kv_chan_accept(int fd, const union kv_addr *from, const struct kv_secret *s, unsigned timeout_ms,
 		   struct kv_chan *ret, struct err *e);
 void kv_chan_close(struct kv_chan *c);

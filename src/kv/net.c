@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/parse.h"
 #include "kv/net.h"
 
@@ -270,6 +271,31 @@ int kv_net_recv(int fd, void *p, size_t n)
 	struct iovec v = { p, n };
 
 	return kv_net_recvv(fd, &v, 1);
+}
+
+int kv_net_recv_by(int fd, void *p, size_t n, uint64_t deadline)
+{
+	struct pollfd readable = { .fd = fd, .events = POLLIN };
+
+	for (uint8_t *at = p; n;) {
+		uint64_t now = clock_ns();
+		ssize_t done;
+
+		if (now >= deadline)
+			return -ETIMEDOUT;
+		if (poll(&readable, 1, (int)((deadline - now) / 1000000) + 1) <= 0)
+			continue;
+		done = recv(fd, at, n, MSG_DONTWAIT);
+		if (done == 0)
+			return -ECONNRESET;
+		if (done < 0 && errno != EAGAIN && errno != EINTR)
+			return failed();
+		if (done > 0) {
+			at += done;
+			n -= (size_t)done;
+		}
+	}
+	return 0;
 }
 
 bool kv_net_gone(int fd)

@@ -46,6 +46,8 @@ int kv_net_timeouts(int fd, unsigned timeout_ms);
  */
 int kv_net_send(int fd, const void *p, size_t n);
 int kv_net_recv(int fd, void *p, size_t n);
+/* The same, but -ETIMEDOUT unless all are there when clock_ns() is @deadline, however they drip. */
+int kv_net_recv_by(int fd, void *p, size_t n, uint64_t deadline);
 int kv_net_sendv(int fd, struct iovec *iov, size_t n, bool more);
 int kv_net_recvv(int fd, struct iovec *iov, size_t n);
 /* Has the peer closed or reset the connection (bytes that wait to be read are no sign of that)? */

@@ -14,7 +14,10 @@ struct kv_server {
 	bool quiet, ucx; /* ucx: decodes may choose it */
 };
 
-/* Serve until stop_fd, or until @sessions (0: no limit) have ended. Errors of a session are reported, not returned. */
+/*
+ * Serve until stop_fd, which cuts the sessions under way, or until @sessions (0: no limit) have ended. Errors of a session
+ * are reported, not returned.
+ */
 int kv_serve(struct kv_server *s, uint64_t sessions, struct err *e);
 
 extern const struct kv_command kv_cmd_serve;

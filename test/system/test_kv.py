@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """kvrail-kv over TCP on the loopback: what arrives, and what is said when the peer is wrong, silent or dead. Needs no root."""
+import contextlib
+import hashlib
+import hmac
 import json
 import os
 import pathlib
@@ -164,6 +167,40 @@ def test_memory_is_not_given_to_a_peer_that_proved_nothing(prefill):
         s.sendall(b"KVRL" + struct.pack("<HHI", 1, 5, 30 << 20))
         s.settimeout(5)
         assert b"before it proved the secret" in s.recv(4096)
+
+
+def frame(kind, payload):
+    return b"KVRL" + struct.pack("<HHI", 1, kind, len(payload)) + payload
+
+
+def prove(port):
+    """A connection that knows the secret, and asks for nothing."""
+    s = socket.create_connection(("127.0.0.1", port), timeout=8)
+    mine = bytes(32)
+    s.sendall(frame(1, mine))
+    theirs = s.recv(44, socket.MSG_WAITALL)[12:]
+    s.sendall(frame(3, hmac.digest(b"tea", b"client\0" + mine + theirs, hashlib.sha256)))
+    assert s.recv(44, socket.MSG_WAITALL)[:8] == b"KVRL" + struct.pack("<HH", 1, 4)
+    return s
+
+
+def test_strangers_keep_no_decode_out():
+    with Prefill("-t", "64") as server, contextlib.ExitStack() as strangers:
+        for _ in range(100):
+            strangers.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=8)).sendall(b"K")
+        assert pull(server, "--transport", "tcp", timeout=8).returncode == 0
+    assert "made room for another before it proved the secret" in server.err
+
+
+@pytest.mark.parametrize("proven", [3, 64])
+def test_server_ends_when_told_to_whoever_is_connected(proven):
+    with Prefill("-t", "64") as server, contextlib.ExitStack() as guests:
+        for _ in range(proven):
+            guests.enter_context(prove(server.port))
+        for _ in range(3):
+            guests.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=8))
+        server.p.send_signal(signal.SIGTERM)
+        assert server.p.wait(timeout=5) == 0
 
 
 def fake_server(reply):

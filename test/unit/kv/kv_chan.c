@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "kv/chan.h"
 
 static void message_survives_the_wire(void **state)
@@ -137,6 +138,36 @@ static void wrong_secret_is_refused_and_said_on_both_sides(void **state)
 	kv_chan_close(&c);
 }
 
+/* One byte of a HELLO at a time, never silent for long. */
+static void *drip(void *arg)
+{
+	const int *fd = arg;
+
+	for (unsigned i = 0; i < 40 && send(*fd, "KVRL\x01\x00\x01\x00\x20" + (i < 9 ? i : 9), 1, MSG_NOSIGNAL) == 1; i++)
+		clock_sleep_ms(50);
+	return NULL;
+}
+
+static void peer_that_proves_nothing_is_given_up_however_much_it_says(void **state)
+{
+	union kv_addr from = { .v4 = { .sin_family = AF_INET } };
+	struct kv_secret s = { "x", 1 };
+	uint64_t start = clock_ns();
+	struct kv_chan c;
+	struct err e;
+	pthread_t t;
+	int fd[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+	assert_int_equal(pthread_create(&t, NULL, drip, &fd[1]), 0);
+	assert_int_equal(kv_chan_accept(fd[0], &from, &s, 300, &c, &e), -ETIMEDOUT);
+	assert_true(clock_ns() - start < 1500000000);
+	assert_non_null(strstr(e.msg, "did not prove the secret"));
+	kv_chan_close(&c);
+	pthread_join(t, NULL);
+	close(fd[1]);
+}
+
 static void silent_peer_is_given_up(void **state)
 {
 	union kv_addr a;
@@ -197,6 +228,7 @@ int main(void)
 		cmocka_unit_test(both_sides_prove_the_secret_and_frames_are_sealed),
 		cmocka_unit_test(wrong_secret_is_refused_and_said_on_both_sides),
 		cmocka_unit_test(silent_peer_is_given_up),
+		cmocka_unit_test(peer_that_proves_nothing_is_given_up_however_much_it_says),
 		cmocka_unit_test(error_of_the_peer_is_this_sides_error),
 		cmocka_unit_test(addresses_are_read_as_people_write_them),
 	};
