@@ -79,5 +79,7 @@ void kv_common_config(const struct kv_common *o, const struct kv_chan *chan, str
 	getsockname(chan->fd, &c.here.any, &len);
 	len = sizeof(c.there);
 	getpeername(chan->fd, &c.there.any, &len);
+	kv_addr_unmap(&c.here);
+	kv_addr_unmap(&c.there);
 	*ret = c;
 }

@@ -63,6 +63,23 @@ int kv_addr_parse(const char *text, uint16_t port, union kv_addr *ret, struct er
 	return 0;
 }
 
+bool kv_addr_is(const char *text)
+{
+	unsigned char any[16];
+
+	return inet_pton(AF_INET, text, any) == 1 || inet_pton(AF_INET6, text, any) == 1;
+}
+
+void kv_addr_unmap(union kv_addr *a)
+{
+	union kv_addr v4 = { .v4 = { .sin_family = AF_INET, .sin_port = a->v6.sin6_port } };
+
+	if (a->any.sa_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&a->v6.sin6_addr))
+		return;
+	memcpy(&v4.v4.sin_addr, &a->v6.sin6_addr.s6_addr[12], sizeof(v4.v4.sin_addr));
+	*a = v4;
+}
+
 socklen_t kv_addr_len(const union kv_addr *a)
 {
 	return a->any.sa_family == AF_INET6 ? sizeof(a->v6) : sizeof(a->v4);
@@ -163,7 +180,9 @@ int kv_net_connect(const union kv_addr *to, const union kv_addr *from, unsigned 
 	if (fd < 0)
 		return err_errno(e, -errno, "socket");
 	kv_net_timeouts(fd, timeout_ms); /* SO_SNDTIMEO bounds connect() too */
-	if (from && from->any.sa_family == to->any.sa_family) {
+	if (from && from->any.sa_family != to->any.sa_family)
+		return err_set(e, -EAFNOSUPPORT, "cannot connect to %s: one is an IPv4 address and one IPv6", kv_addr_text(to, text));
+	if (from) {
 		union kv_addr local = *from;
 
 		if (local.any.sa_family == AF_INET6)

@@ -20,6 +20,10 @@ union kv_addr {
 
 /* "10.0.132.1", "10.0.132.1:5700", "[fd00::1]:5700", "fd00::1", ":5700" (any address), "node-1:5700". */
 int kv_addr_parse(const char *text, uint16_t port, union kv_addr *ret, struct err *e);
+/* Is it an IPv4 or IPv6 address and nothing else? */
+bool kv_addr_is(const char *text);
+/* ::ffff:a.b.c.d, which a socket of both families has of an IPv4 peer, becomes a.b.c.d; others stay. */
+void kv_addr_unmap(union kv_addr *a);
 socklen_t kv_addr_len(const union kv_addr *a);
 /* As a person writes it, with the port unless it is 0; @buf of KV_ADDR_MAX. Returns @buf. */
 const char *kv_addr_text(const union kv_addr *a, char *buf);
@@ -27,7 +31,7 @@ const char *kv_addr_text(const union kv_addr *a, char *buf);
 const char *kv_addr_host(const union kv_addr *a, char *buf);
 
 int kv_net_listen(const union kv_addr *a, int *ret_fd, union kv_addr *ret_bound, struct err *e);
-/* @from (may be NULL): the local address to use. */
+/* @from (may be NULL): the local address to use. -EAFNOSUPPORT: it is of the other family. */
 int kv_net_connect(const union kv_addr *to, const union kv_addr *from, unsigned timeout_ms, int *ret_fd, struct err *e);
 /* -ETIMEDOUT after @timeout_ms; -ECANCELED when @stop_fd (-1: none) becomes readable. */
 int kv_net_accept(int listen_fd, int stop_fd, unsigned timeout_ms, int *ret_fd, union kv_addr *ret_from, struct err *e);

@@ -126,8 +126,8 @@ static void choose_devices(struct ucx *u, const struct kv_config *c, ucp_config_
 	for (size_t i = 0; i < c->n_rails; i++) {
 		size_t n = strcspn(c->rails[i], "@");
 
-		if (!c->rails[i][n])
-			continue; /* an address alone: UCX knows devices only */
+		if (kv_addr_is(c->rails[i]))
+			continue; /* UCX knows devices only */
 		strbuf_addf(&list, "%s%.*s%s", list.len ? "," : "", (int)n, c->rails[i],
 			    memchr(c->rails[i], ':', n) ? "" : ":1");
 	}

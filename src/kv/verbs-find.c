@@ -7,13 +7,6 @@
 #include "base/strbuf.h"
 #include "kv/verbs.h"
 
-static bool is_address(const char *text)
-{
-	unsigned char any[16];
-
-	return inet_pton(AF_INET, text, any) == 1 || inet_pton(AF_INET6, text, any) == 1;
-}
-
 static bool is_link_local(const unsigned char gid[16])
 {
 	return gid[0] == 0xfe && (gid[1] & 0xc0) == 0x80;
@@ -121,7 +114,7 @@ int kv_verbs_rail_find(const struct sysroot *r, struct arena *a, const char *tex
 	uint64_t port = 1, index;
 	int rc;
 
-	if (is_address(text))
+	if (kv_addr_is(text))
 		return find_address(r, a, text, ret, e);
 	if (at)
 		*at++ = '\0';
@@ -131,7 +124,7 @@ int kv_verbs_rail_find(const struct sysroot *r, struct arena *a, const char *tex
 	if (!*device || strlen(device) >= sizeof(ret->device) || strchr(device, '/') ||
 	    (colon && parse_u64(colon, 10, 1, 255, &port) < 0))
 		return err_set(e, -EINVAL, "%s is no rail: write ADDRESS or DEVICE[:PORT][@ADDRESS|@GID-INDEX]", text);
-	if (at && is_address(at))
+	if (at && kv_addr_is(at))
 		rc = gid_find(r, a, device, (unsigned)port, at, NULL, &g, e);
 	else if (at && parse_u64(at, 10, 0, 65535, &index) < 0)
 		return err_set(e, -EINVAL, "%s: %s is neither an address nor a GID index", text, at);

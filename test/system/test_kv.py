@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """kvrail-kv over TCP on the loopback: what arrives, and what is said when the peer is wrong, silent or dead. Needs no root."""
 import contextlib
+import ctypes.util
 import hashlib
 import hmac
 import json
@@ -109,6 +110,14 @@ def test_require_rdma_fails_without_it(prefill):
     assert r.returncode == 1 and len(r.stderr.splitlines()) == 1, r.stderr
     assert "no RDMA device" in r.stderr
     assert pull(prefill, "--require-rdma", "--transport", "tcp").returncode == 1
+
+
+def test_ucx_is_held_to_the_devices_of_the_rails(prefill):
+    if not ctypes.util.find_library("ucp"):
+        pytest.skip("UCX is not installed")
+    for rail in "none0", "none0:1", "none0@127.0.0.1":
+        r = pull(prefill, "--transport", "ucx", "--rails", rail)
+        assert r.returncode != 0 and "'none0:1' is not available" in r.stdout + r.stderr, (rail, r)
 
 
 def test_baseline_is_measured_in_the_same_run(prefill):
