@@ -127,9 +127,9 @@ static unsigned verbs_active_mtu(const char *rdma, unsigned port)
 
 static void check_port(struct check *c, struct check_rail *r, const struct gid_port *p)
 {
-	const char *expected = arena_printf(c->arena, "ACTIVE, path MTU %u", gid_roce_mtu(r->mtu));
+	bool infiniband = gid_is_infiniband(c->root, c->arena, r->rdma, r->port);
+	const char *expected = infiniband ? "ACTIVE" : arena_printf(c->arena, "ACTIVE, path MTU %u", gid_roce_mtu(r->mtu));
 	bool active = p->state && strstr(p->state, "ACTIVE");
-	bool infiniband = p->link_layer && !strcmp(p->link_layer, "InfiniBand");
 
 	r->active_mtu = verbs_active_mtu(r->rdma, r->port);
 	if (!active)
@@ -216,7 +216,7 @@ static void check_rdma_device(struct check *c, struct check_rail *r)
 	if (gid_port(c->root, c->arena, r->rdma, r->port, &p) == 0) {
 		check_add(c, CHECK_HERE, CHECK_GOOD, r->ifname, "RDMA device", r->rdma, NULL, "%s", r->rdma);
 		check_port(c, r, &p);
-		if (r->address)
+		if (r->address && !gid_is_infiniband(c->root, c->arena, r->rdma, r->port))
 			check_gid(c, r);
 		check_node(c, r);
 		return;

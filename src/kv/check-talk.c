@@ -325,7 +325,8 @@ static void check_rdma(struct check *c, int fd, struct check_rail *r, const stru
 		check_add(c, CHECK_PATH, CHECK_BAD, r->ifname, "RC connection", expected,
 			  "see the lines of this rail's RDMA device, GID and device node on both sides", "%s", e.msg);
 	} else {
-		check_add(c, CHECK_PATH, CHECK_GOOD, r->ifname, "RC connection", expected, NULL, "connected over GID index %d", r->gid_index);
+		check_add(c, CHECK_PATH, CHECK_GOOD, r->ifname, "RC connection", expected, NULL, "%s",
+			  r->gid_index < 0 ? "connected" : arena_printf(c->arena, "connected over GID index %d", r->gid_index));
 		check_rdma_read(c, r, x, seed);
 	}
 	check_rdma_close(x);

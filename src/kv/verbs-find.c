@@ -124,7 +124,9 @@ int kv_verbs_rail_find(const struct sysroot *r, struct arena *a, const char *tex
 	if (!*device || strlen(device) >= sizeof(ret->device) || strchr(device, '/') ||
 	    (colon && parse_u64(colon, 10, 1, 255, &port) < 0))
 		return err_set(e, -EINVAL, "%s is no rail: write ADDRESS or DEVICE[:PORT][@ADDRESS|@GID-INDEX]", text);
-	if (at && kv_addr_is(at))
+	if (at && kv_addr_is(at) && gid_is_infiniband(r, a, device, (unsigned)port))
+		rc = best_gid(r, a, device, (unsigned)port, &g, e);
+	else if (at && kv_addr_is(at))
 		rc = gid_find(r, a, device, (unsigned)port, at, NULL, &g, e);
 	else if (at && parse_u64(at, 10, 0, 65535, &index) < 0)
 		return err_set(e, -EINVAL, "%s: %s is neither an address nor a GID index", text, at);

@@ -23,7 +23,7 @@ struct kv_verbs_lane {
 };
 
 struct kv_verbs_rail {
-	char device[64], address[KV_ADDR_MAX]; /* address "": the GID was chosen by its index */
+	char device[64], address[KV_ADDR_MAX]; /* address "": not what the GID was found by */
 	uint8_t port;
 	struct gid_entry gid;
 	struct ibv_port_attr attr;
@@ -50,7 +50,10 @@ struct kv_verbs_there {
 	uint32_t qpn[KV_LANES_MAX], psn[KV_LANES_MAX];
 };
 
-/* Which device, port and GID a rail's text means ("" : any), into device, port, address, gid of *ret. */
+/*
+ * Which device, port and GID a rail's text means ("" : any), into device, port, address, gid of *ret. On InfiniBand a
+ * device's address does not choose the GID: it is of IPoIB, and for TCP.
+ */
 int kv_verbs_rail_find(const struct sysroot *r, struct arena *a, const char *text, int gid_index, struct kv_verbs_rail *ret,
 		    struct err *e);
 /* All active ports that have a RoCE v2 GID of a configured address, or InfiniBand; -ENODEV says why there is none. */
