@@ -173,7 +173,7 @@ static void seal(struct kv_chan *c, const struct kv_secret *s, const uint8_t *cl
 		c->timeout_ms = KV_PATIENCE_MS;
 		kv_net_timeouts(c->fd, c->timeout_ms);
 	}
-	kv_net_keepalive(c->fd);
+	kv_net_keepalive(c->fd, true);
 }
 
 static int nonce(uint8_t *p, struct err *e)

@@ -146,21 +146,23 @@ int kv_net_timeouts(int fd, unsigned timeout_ms)
 	int one = 1;
 
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t)) < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t)) < 0)
 		return -errno;
 	return 0;
 }
 
-void kv_net_keepalive(int fd)
+void kv_net_keepalive(int fd, bool prompt)
 {
 	const int one = 1, idle = 10, interval = 5, count = 4;
+	const unsigned gone_ms = 30000; /* idle + interval * count */
 
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
+	if (prompt)
+		setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &gone_ms, sizeof(gone_ms));
 }
 
 void kv_net_wait(int fd)
@@ -228,6 +230,8 @@ static int failed(void)
 {
 	if (errno == EAGAIN || errno == EWOULDBLOCK)
 		return -ETIMEDOUT;
+	if (errno == ETIMEDOUT) /* of the connection, not of this call */
+		return -EHOSTDOWN;
 	return errno == EPIPE ? -ECONNRESET : -errno;
 }
 

@@ -36,8 +36,12 @@ int kv_net_connect(const union kv_addr *to, const union kv_addr *from, unsigned 
 /* -ETIMEDOUT after @timeout_ms; -ECANCELED when @stop_fd (-1: none) becomes readable. */
 int kv_net_accept(int listen_fd, int stop_fd, unsigned timeout_ms, int *ret_fd, union kv_addr *ret_from, struct err *e);
 
-/* From now on a peer that is gone without a word is found by keepalives, within about half a minute. */
-void kv_net_keepalive(int fd);
+/*
+ * From now on a peer that is gone without a word is found within about half a minute, by keepalives. They rest while bytes
+ * are under way to it: a @prompt peer counts as gone when it takes none for as long. One that lives but is slow to read
+ * would too (kernel net/ipv4/tcp_timer.c, tcp_probe_timer()): where there may be such, the socket's timeout decides.
+ */
+void kv_net_keepalive(int fd, bool prompt);
 /* Wait without limit for bytes, or the end of the connection. */
 void kv_net_wait(int fd);
 
@@ -45,8 +49,8 @@ void kv_net_wait(int fd);
 int kv_net_timeouts(int fd, unsigned timeout_ms);
 
 /*
- * Exactly all bytes, else: -ECONNRESET the peer closed, -ETIMEDOUT nothing moved for the socket's timeout, or the
- * kernel's error. @iov is used up.
+ * Exactly all bytes, else: -ECONNRESET the peer closed, -ETIMEDOUT nothing moved for the socket's timeout,
+ * -EHOSTDOWN the peer is gone (kv_net_keepalive()), or the kernel's error. @iov is used up.
  */
 int kv_net_send(int fd, const void *p, size_t n);
 int kv_net_recv(int fd, void *p, size_t n);

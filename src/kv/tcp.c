@@ -235,7 +235,8 @@ static int tcp_connect(struct kv_endpoint *ep, const struct kv_bytes *peer, stru
 		r = ep->config.passive ? accept_stream(t, s, (uint32_t)i, e) : connect_stream(t, s, (uint32_t)i, e);
 		if (r < 0)
 			return err_wrap(e, r, "rail %s", kv_addr_host(&s->rail->here, text));
-		kv_net_keepalive(s->fd);
+		/* the end that sends the cache leaves a slow reader its time */
+		kv_net_keepalive(s->fd, ep->config.passive != (ep->config.op == KV_READ));
 		if (ep->config.passive)
 			s->running = pthread_create(&s->thread, NULL, serve_stream, s) == 0;
 	}

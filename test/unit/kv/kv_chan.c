@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <setjmp.h>
@@ -125,6 +126,37 @@ static void both_sides_prove_the_secret_and_frames_are_sealed(void **state)
 	kv_chan_close(&s.chan);
 }
 
+static unsigned user_timeout(int fd)
+{
+	unsigned ms = 0;
+	socklen_t n = sizeof(ms);
+
+	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, &n), 0);
+	return ms;
+}
+
+/* Whatever the timeout, whose hour must not be the keepalives' too: the kernel lets one override the other. */
+static void vanished_peer_is_found_in_half_a_minute_and_a_slow_reader_is_left_alone(void **state)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	struct kv_chan c;
+	struct server s;
+	struct err e;
+
+	assert_int_equal(meet(&s, "tea", "tea", &c, &e), 0);
+	assert_int_equal(user_timeout(c.fd), 30000);
+	assert_int_equal(user_timeout(s.chan.fd), 30000);
+	kv_chan_close(&c);
+	kv_chan_close(&s.chan);
+	assert_int_equal(kv_net_timeouts(fd, 3600 * 1000), 0);
+	assert_int_equal(user_timeout(fd), 0);
+	kv_net_keepalive(fd, false);
+	assert_int_equal(user_timeout(fd), 0);
+	kv_net_keepalive(fd, true);
+	assert_int_equal(user_timeout(fd), 30000);
+	close(fd);
+}
+
 static void wrong_secret_is_refused_and_said_on_both_sides(void **state)
 {
 	struct kv_chan c;
@@ -226,6 +258,7 @@ int main(void)
 		cmocka_unit_test(numbers_are_little_endian),
 		cmocka_unit_test(header_of_another_kind_is_one_clear_error),
 		cmocka_unit_test(both_sides_prove_the_secret_and_frames_are_sealed),
+		cmocka_unit_test(vanished_peer_is_found_in_half_a_minute_and_a_slow_reader_is_left_alone),
 		cmocka_unit_test(wrong_secret_is_refused_and_said_on_both_sides),
 		cmocka_unit_test(silent_peer_is_given_up),
 		cmocka_unit_test(peer_that_proves_nothing_is_given_up_however_much_it_says),
