@@ -47,7 +47,7 @@ static char *what(struct arena *a, const struct plan_step *s)
 	case PLAN_AUTOPROBE_ON:
 		return arena_strdup(a, "switch sriov_drivers_autoprobe on");
 	case PLAN_FORGET:
-		return arena_strdup(a, "forget the port: it is as it was found");
+		return arena_strdup(a, "forget the port");
 	}
 	return arena_strdup(a, "?");
 }

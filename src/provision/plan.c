@@ -344,6 +344,8 @@ static void plan_wanted(struct port *p)
 	if (p->want->externally_managed) {
 		port_vf_identity(p);
 		bind_vfs(p, p->pf->autoprobe);
+		if (p->pf->before) /* else the day without a policy would take VFs that are not kvrail's */
+			port_step(p, PLAN_FORGET, "somebody else makes its VFs now");
 		return;
 	}
 	remember(p);
@@ -378,7 +380,7 @@ static void plan_unwanted(struct port *p)
 			before->mtu;
 	if (p->pf->has_autoprobe && p->pf->autoprobe != before->autoprobe)
 		port_step(p, before->autoprobe ? PLAN_AUTOPROBE_ON : PLAN_AUTOPROBE_OFF, NULL);
-	port_step(p, PLAN_FORGET, NULL);
+	port_step(p, PLAN_FORGET, "it is as it was found");
 }
 
 /* ---- time ---- */

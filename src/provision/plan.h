@@ -18,7 +18,7 @@ enum plan_op {
 	PLAN_MTU_VF,	    /* .vf, .number */
 	PLAN_LINK_UP,
 	PLAN_AUTOPROBE_ON,
-	PLAN_FORGET, /* the port is as it was: remove its record */
+	PLAN_FORGET, /* remove the port's record: it is as it was, or its VFs are somebody else's */
 };
 
 struct plan_step {

@@ -415,6 +415,21 @@ static void an_externally_managed_port_is_not_changed_itself(void **state)
 	assert_non_null(strstr(only_port(plan(m))->error, "ip link set p2 mtu 9000"));
 }
 
+static void a_port_handed_over_to_somebody_else_keeps_its_vfs_without_a_policy(void **state)
+{
+	struct inventory_before before = { .num_vfs = 0, .mtu = 1500, .eswitch = "legacy", .autoprobe = true };
+	struct machine *m = *state;
+
+	provisioned(m, 2);
+	m->pf.before = &before;
+	m->interface.externally_managed = true;
+	assert_string_equal(steps(m, only_port(plan(m))), "forget the port (somebody else makes its VFs now)\n");
+	m->pf.before = NULL;
+	assert_true(plan(m)->nothing_to_do);
+	m->spec.n_interfaces = 0;
+	assert_true(plan(m)->nothing_to_do);
+}
+
 static void an_absent_port_is_an_error_that_lists_the_ports(void **state)
 {
 	struct machine *m = *state;
@@ -450,7 +465,7 @@ static void a_port_no_longer_wanted_goes_back_if_kvrail_configured_it(void **sta
 	pf = only_port(plan(m));
 	assert_string_equal(steps(m, pf), "set sriov_numvfs to 0 (2 now)\n"
 					  "set the port's MTU to 1500 (9000 now)\n"
-					  "forget the port: it is as it was found\n");
+					  "forget the port (it is as it was found)\n");
 	assert_true(pf->drain);
 }
 
@@ -551,6 +566,7 @@ int main(void)
 		TEST(another_link_type_is_a_change_of_the_firmware),
 		TEST(a_range_beyond_the_last_vf_is_an_error),
 		TEST(an_externally_managed_port_is_not_changed_itself),
+		TEST(a_port_handed_over_to_somebody_else_keeps_its_vfs_without_a_policy),
 		TEST(an_absent_port_is_an_error_that_lists_the_ports),
 		TEST(a_port_with_a_problem_is_not_touched),
 		TEST(a_port_no_longer_wanted_goes_back_if_kvrail_configured_it),
