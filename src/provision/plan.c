@@ -168,8 +168,17 @@ static const char *wanted_eswitch(const struct api_interface *want)
 
 static bool eswitch_differs(const struct port *p)
 {
-	return !p->want->externally_managed &&
-	       strcmp(wanted_eswitch(p->want), p->pf->eswitch ? p->pf->eswitch : "legacy") != 0;
+	return strcmp(wanted_eswitch(p->want), p->pf->eswitch ? p->pf->eswitch : "legacy") != 0;
+}
+
+static void check_eswitch(struct port *p)
+{
+	const char *mode = wanted_eswitch(p->want);
+
+	if (p->want->externally_managed && eswitch_differs(p))
+		port_fail(p, "eSwitchMode %s wanted%s, the port is in %s, and it is externally managed: change it there (devlink dev "
+			  "eswitch set pci/%s mode %s) or in the policy", mode,
+			  p->want->eswitch_mode && *p->want->eswitch_mode ? "" : " (none is given)", p->pf->eswitch, p->pf->pci, mode);
 }
 
 static void check_tree(struct port *p)
@@ -195,6 +204,7 @@ static void check(struct port *p)
 		return;
 	check_num_vfs(p);
 	check_mtu(p);
+	check_eswitch(p);
 	check_link_type(p);
 	port_check_groups(p);
 	if (p->pf->default_route && !p->want->externally_managed)
@@ -342,6 +352,7 @@ static void plan_wanted(struct port *p)
 	if (p->out->error)
 		return;
 	if (p->want->externally_managed) {
+		link_up(p);
 		port_vf_identity(p);
 		bind_vfs(p, p->pf->autoprobe);
 		if (p->pf->before) /* else the day without a policy would take VFs that are not kvrail's */

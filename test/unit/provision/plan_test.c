@@ -410,9 +410,30 @@ static void an_externally_managed_port_is_not_changed_itself(void **state)
 	assert_true(plan(m)->nothing_to_do);
 	m->pf.admin_up = false;
 	m->vfs[1].mtu = 1500;
-	assert_string_equal(steps(m, only_port(plan(m))), "VF 1: set MTU 9000 (1500 now)\n");
+	assert_string_equal(steps(m, only_port(plan(m))), "set the port up (down now)\n"
+							  "VF 1: set MTU 9000 (1500 now)\n");
 	m->pf.mtu = 1500;
 	assert_non_null(strstr(only_port(plan(m))->error, "ip link set p2 mtu 9000"));
+}
+
+static void an_externally_managed_port_is_in_the_e_switch_mode_asked_for(void **state)
+{
+	struct machine *m = *state;
+
+	provisioned(m, 2);
+	m->interface.externally_managed = true;
+	m->interface.eswitch_mode = "switchdev";
+	assert_string_equal(only_port(plan(m))->error,
+			    "eSwitchMode switchdev wanted, the port is in legacy, and it is externally managed: change it there "
+			    "(devlink dev eswitch set pci/" PCI " mode switchdev) or in the policy");
+	m->pf.eswitch = "switchdev";
+	assert_true(plan(m)->nothing_to_do);
+	m->interface.eswitch_mode = NULL;
+	assert_non_null(strstr(only_port(plan(m))->error, "eSwitchMode legacy wanted (none is given), the port is in switchdev"));
+	m->pf.eswitch = NULL; /* its driver does not tell: legacy */
+	assert_true(plan(m)->nothing_to_do);
+	m->interface.eswitch_mode = "switchdev";
+	assert_non_null(strstr(only_port(plan(m))->error, "does not tell the mode"));
 }
 
 static void a_port_handed_over_to_somebody_else_keeps_its_vfs_without_a_policy(void **state)
@@ -566,6 +587,7 @@ int main(void)
 		TEST(another_link_type_is_a_change_of_the_firmware),
 		TEST(a_range_beyond_the_last_vf_is_an_error),
 		TEST(an_externally_managed_port_is_not_changed_itself),
+		TEST(an_externally_managed_port_is_in_the_e_switch_mode_asked_for),
 		TEST(a_port_handed_over_to_somebody_else_keeps_its_vfs_without_a_policy),
 		TEST(an_absent_port_is_an_error_that_lists_the_ports),
 		TEST(a_port_with_a_problem_is_not_touched),
