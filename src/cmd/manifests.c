@@ -108,6 +108,14 @@ static int check_further(struct load *l, const struct manifest *m, struct compla
 	return !l->lenient && c->n > before ? -EINVAL : 0;
 }
 
+/* An admission request may come without a name; whoever reads manifests goes by it. */
+static int check_nameless(const struct manifest *m, struct complaints *c)
+{
+	complain(c, false, "metadata.name", "is missing: generateName is for the API server");
+	c->v[c->n - 1].line = doc_line(m->doc, "metadata.generateName");
+	return -EINVAL;
+}
+
 static void one(struct load *l, const struct doc *d)
 {
 	struct complaints c = { .arena = l->arena, .lenient = l->lenient };
@@ -135,7 +143,7 @@ static void one(struct load *l, const struct doc *d)
 		return;
 	}
 	if (r == 0)
-		r = check_further(l, &m, &c);
+		r = name ? check_further(l, &m, &c) : check_nameless(&m, &c);
 	for (size_t i = 0; i < c.n; i++) {
 		if (r == 0 && c.v[i].rule && !c.v[i].warning)
 			*(struct complaint *)arena_push(l->arena, &broken, &m.n_broken, sizeof(*broken)) = c.v[i];

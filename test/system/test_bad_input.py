@@ -68,6 +68,18 @@ MALFORMED = {  # what is no document at all: refused before anything is read fro
 }
 
 
+@pytest.mark.parametrize("kind", ["SriovNetworkNodePolicy", "SriovNetworkNodeState", "SriovNetwork", "Node"])
+@pytest.mark.parametrize("command", ["validate", "plan", "render", "apply"])
+def test_an_object_without_a_name_of_its_own_is_refused(tmp_path, kind, command):
+    spec = {"SriovNetworkNodePolicy": {"resourceName": "r", "nodeSelector": {}, "numVfs": 4, "nicSelector": {"pfNames": ["p2"]}},
+            "SriovNetwork": {"resourceName": "r"}}.get(kind, {})
+    named = {"apiVersion": "v1" if kind == "Node" else "sriovnetwork.openshift.io/v1", "kind": kind, "metadata": {"name": "x"}, "spec": spec}
+    f = tmp_path / "f.json"
+    f.write_text(json.dumps([named | {"metadata": {"generateName": "x-"}}, named]))
+    out, err = kvrail(command, "-f", f, env={**os.environ, "KVRAIL_SOCKET": str(tmp_path / "none")})
+    assert out == "" and f"{kind} (no name): metadata.name: is missing: generateName is for the API server" in err, err
+
+
 @pytest.mark.parametrize("command", ["validate", "plan", "render", "apply"])
 @pytest.mark.parametrize("bad", MALFORMED)
 def test_what_is_no_manifest_is_one_line(tmp_path, bad, command):
