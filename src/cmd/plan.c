@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
+#include <strings.h>
 
 #include "api/operator.h"
 #include "api/policy.h"
 #include "attach/attach.h"
 #include "cmd/manifests.h"
 #include "policy/merge.h"
+#include "policy/pool.h"
 #include "provision/plan.h"
 
 #define STATE_DIR "/var/lib/kvrail"
@@ -22,7 +24,7 @@ static const struct cmd_option options[] = {
 	{ "root", 0, CMD_STRING, offsetof(struct options, root), "TREE", NULL,
 	  "plan for this recorded tree instead of the running machine" },
 	{ "node-labels", 0, CMD_STRINGS, offsetof(struct options, labels), "KEY=VALUE", NULL,
-	  "a label of the node, for nodeSelector; may be repeated; without labels every policy is taken" },
+	  "a label of the node, for nodeSelector; may be repeated; else those of the Node in the input; without labels every policy is taken" },
 	{ "state", 0, CMD_STRING, offsetof(struct options, state), "DIR", NULL,
 	  "the agent's state folder, where configured ports are remembered" },
 	{ "strict", 0, CMD_FLAG, offsetof(struct options, strict), NULL, NULL, "an unknown field is an error" },
@@ -39,14 +41,24 @@ static const char *state_dir(void)
 struct wanted {
 	const struct api_policy **policies;
 	size_t n_policies;
+	const struct api_pool_config **pools;
+	size_t n_pools;
+	const struct api_node **nodes;
+	size_t n_nodes;
 	const struct pair *labels;
 	size_t n_labels;
-	const char *rdma_mode;
 };
 
-static void add_policy(struct cmd_run *run, struct wanted *w, const void *policy)
+static void add_object(struct cmd_run *run, struct wanted *w, const struct api_kind *kind, const void *object)
 {
-	*(const struct api_policy **)arena_push(run->arena, &w->policies, &w->n_policies, sizeof(*w->policies)) = policy;
+	struct arena *a = run->arena;
+
+	if (strcmp(kind->kind, "SriovNetworkNodePolicy") == 0)
+		*(const void **)arena_push(a, &w->policies, &w->n_policies, sizeof(void *)) = object;
+	else if (strcmp(kind->kind, "SriovNetworkPoolConfig") == 0)
+		*(const void **)arena_push(a, &w->pools, &w->n_pools, sizeof(void *)) = object;
+	else if (strcmp(kind->kind, "Node") == 0)
+		*(const void **)arena_push(a, &w->nodes, &w->n_nodes, sizeof(void *)) = object;
 }
 
 static int from_files(struct cmd_run *run, struct wanted *w, struct err *e)
@@ -56,35 +68,18 @@ static int from_files(struct cmd_run *run, struct wanted *w, struct err *e)
 	size_t n;
 	int x = manifests_load(run, &o->files, o->strict, &m, &n, e);
 
-	for (size_t i = 0; x == 0 && i < n; i++) {
-		const char *kind = m[i].kind->kind;
-
-		if (strcmp(kind, "SriovNetworkNodePolicy") == 0) {
-			add_policy(run, w, m[i].object);
-		} else if (strcmp(kind, "SriovNetworkPoolConfig") == 0) {
-			w->rdma_mode = ((const struct api_pool_config *)m[i].object)->spec->rdma_mode;
-		} else if (strcmp(kind, "Node") == 0 && !w->n_labels) {
-			const struct api_meta *meta = ((const struct api_object *)m[i].object)->meta;
-
-			w->labels = meta->labels;
-			w->n_labels = meta->n_labels;
-		}
-	}
+	for (size_t i = 0; x == 0 && i < n; i++)
+		add_object(run, w, m[i].kind, m[i].object);
 	return x;
 }
 
-/* The objects of one kind that the agent has stored, decoded. */
-static int stored(struct cmd_run *run, const char *kind, yyjson_val **ret, struct err *e)
-{
-	return cmd_agent(run, "GET", arena_printf(run->arena, "/kvrail/objects/%s", kind), NULL, ret, e);
-}
-
-static int from_agent(struct cmd_run *run, struct wanted *w, struct err *e)
+/* The objects of one kind that the agent has stored. */
+static int stored(struct cmd_run *run, struct wanted *w, const char *kind_name, struct err *e)
 {
 	struct complaints c = { .arena = run->arena };
 	yyjson_val *list, *v;
 	size_t i, max;
-	int x = stored(run, "SriovNetworkNodePolicy", &list, e);
+	int x = cmd_agent(run, "GET", arena_printf(run->arena, "/kvrail/objects/%s", kind_name), NULL, &list, e);
 
 	if (x < 0)
 		return err_wrap(e, x, "no -f FILE is given and the agent was asked for its policies");
@@ -93,14 +88,18 @@ static int from_agent(struct cmd_run *run, struct wanted *w, struct err *e)
 		void *object;
 
 		if (api_decode_value(run->arena, v, &kind, &object, &c) < 0)
-			return err_set(e, -EINVAL, "a stored policy is not valid: %s: %s", c.n ? c.v[0].path : "?",
+			return err_set(e, -EINVAL, "a stored %s is not valid: %s: %s", kind_name, c.n ? c.v[0].path : "?",
 				       c.n ? c.v[0].text : "?");
-		add_policy(run, w, object);
+		add_object(run, w, kind, object);
 	}
-	x = stored(run, "SriovNetworkPoolConfig", &list, NULL);
-	yyjson_arr_foreach(x < 0 ? NULL : list, i, max, v)
-		w->rdma_mode = doc_str(yyjson_obj_get(v, "spec"), "rdmaMode");
 	return 0;
+}
+
+static int from_agent(struct cmd_run *run, struct wanted *w, struct err *e)
+{
+	int x = stored(run, w, "SriovNetworkNodePolicy", e);
+
+	return x < 0 ? x : stored(run, w, "SriovNetworkPoolConfig", e);
 }
 
 static int parse_labels(struct cmd_run *run, struct wanted *w, struct err *e)
@@ -120,6 +119,38 @@ static int parse_labels(struct cmd_run *run, struct wanted *w, struct err *e)
 	}
 	w->labels = labels;
 	return 0;
+}
+
+/* Without --node-labels those of the input's Node, of several the one that is this node. */
+static int find_labels(struct wanted *w, const struct inventory *inv, struct err *e)
+{
+	if (w->n_labels)
+		return 0;
+	for (size_t i = 0; i < w->n_nodes; i++) {
+		const struct api_meta *meta = w->nodes[i]->object.meta;
+
+		if (w->n_nodes > 1 && (!inv->hostname || strcasecmp(meta->name, inv->hostname) != 0))
+			continue;
+		w->labels = meta->labels;
+		w->n_labels = meta->n_labels;
+		return 0;
+	}
+	return w->n_nodes ? err_set(e, -ENOENT, "none of the input's %zu Nodes is called %s, as this node is: give --node-labels, or one Node",
+				    w->n_nodes, inv->hostname ? inv->hostname : "?") : 0;
+}
+
+/* A cluster's node is of the pool that selects it; a host without a cluster has no labels, and the last pool with a mode counts. */
+static const char *rdma_mode(const struct wanted *w)
+{
+	const char *mode = NULL;
+	struct err e;
+
+	if (w->n_labels && pool_rdma_mode(w->pools, w->n_pools, w->labels, w->n_labels, &mode, &e) < 0)
+		fprintf(stderr, "warning: %s\n", e.msg);
+	for (size_t i = 0; !w->n_labels && i < w->n_pools; i++)
+		if (w->pools[i]->spec->rdma_mode)
+			mode = w->pools[i]->spec->rdma_mode;
+	return mode;
 }
 
 /* Rules that several policies break together: an error ends the plan, a warning is said. */
@@ -292,7 +323,7 @@ static yyjson_mut_val *whole_json(const struct inventory *inv, const struct plan
 
 /* ---- from the inventory to the plan ---- */
 
-static int plan_node(struct cmd_run *run, const struct wanted *w, struct inventory *inv, struct err *e)
+static int plan_node(struct cmd_run *run, struct wanted *w, struct inventory *inv, struct err *e)
 {
 	const struct options *o = run->options;
 	struct merge_result merged = { 0 };
@@ -300,8 +331,10 @@ static int plan_node(struct cmd_run *run, const struct wanted *w, struct invento
 	struct plan *plan;
 	size_t n_pods = 0;
 	const char *state = o->state ? o->state : state_dir();
-	int x;
+	int x = find_labels(w, inv, e);
 
+	if (x < 0)
+		return x;
 	if (!o->root)
 		find_pods(run, state, &pods, &n_pods);
 	/* a machine where no agent ever ran remembers nothing, and planning must not begin to */
@@ -311,7 +344,7 @@ static int plan_node(struct cmd_run *run, const struct wanted *w, struct invento
 			return x;
 	}
 	x = merge_policies(run->arena, w->policies, w->n_policies, w->labels, w->n_labels, w->n_labels == 0,
-			   inventory_status(inv, run->arena), w->rdma_mode, &merged, e);
+			   inventory_status(inv, run->arena), rdma_mode(w), &merged, e);
 	if (x == 0)
 		x = plan_make(run->arena, inv, merged.spec, pods, n_pods, &plan, e);
 	if (x < 0)

@@ -177,3 +177,35 @@ def test_a_wrong_tree_is_one_clear_error(tmp_path):
     assert "sys" in kvrail("inventory", "--root", tmp_path, rc=1).stderr
     (tmp_path / "sys").mkdir()
     assert "no PCI bus" in kvrail("inventory", "--root", tmp_path).stderr
+
+
+def pool(name, mode=None, **labels):
+    spec = {"nodeSelector": {"matchLabels": labels}, **({"rdmaMode": mode} if mode else {})}
+    return {"apiVersion": "sriovnetwork.openshift.io/v1", "kind": "SriovNetworkPoolConfig", "metadata": {"name": name}, "spec": spec}
+
+
+def node(name, **labels):
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}}
+
+
+def test_the_rdma_mode_is_that_of_the_pool_that_selects_the_node(trees):
+    tree = trees / "dell-cx6dx"
+    wanted = "exclusive" if inventory(tree)["rdmaMode"] == "shared" else "shared"
+
+    def modes(*objects):
+        return [s["value"] for s in plan(tree, list(objects))["system"]]
+    gpu, cpu = pool("gpu", wanted, role="gpu"), pool("cpu", role="cpu")
+    assert modes(gpu, cpu, node("n", role="gpu")) == modes(cpu, gpu, node("n", role="gpu")) == [wanted]
+    assert modes(gpu, cpu, node("n", role="cpu")) == modes(cpu, gpu, node("n", role="cpu")) == []
+    assert modes(gpu, cpu) == [wanted]  # no labels, as on a host without a cluster: a pool without a mode says nothing
+
+
+def test_of_several_nodes_the_one_of_this_name_counts(trees):
+    tree = trees / "dell-cx6dx"
+    name = inventory(tree)["hostname"]
+    other, this = node("other", role="cpu"), node(name, role="gpu")
+    p = policy(pf=next(x["netdev"] for x in ports(tree).values() if x["totalVfs"] and not x["defaultRoute"]), nodeSelector={"role": "gpu"})
+    for nodes in ([other, this], [this, other]):
+        assert plan(tree, [p, *nodes])["policies"][0]["nodeSelected"]
+    r = kvrail("plan", "--root", tree, "-f", "-", rc=1, input=json.dumps([p, other, node("third")]))
+    assert f"none of the input's 2 Nodes is called {name}" in r.stderr and "--node-labels" in r.stderr
