@@ -76,6 +76,7 @@ static int report(struct provision *p, const char *sync_status, const char *erro
 int provision_run(struct provision *p, bool force, struct err *e)
 {
 	struct apply_progress progress = { .step = on_step, .arg = p };
+	const struct plan_pf *undone;
 	struct err first = { 0 };
 	int r;
 
@@ -85,9 +86,11 @@ int provision_run(struct provision *p, bool force, struct err *e)
 	/* read back, also after a failure: the node state says what is, not what was wanted */
 	if (provision_plan(p, e) < 0)
 		return e->code;
-	if (r == 0 && !p->plan->nothing_to_do && p->plan->n_pfs && p->plan->pfs[0].n_steps)
-		r = err_set(&first, -EIO, "%s (%s) is not as asked after all steps: %s still to do", p->plan->pfs[0].netdev,
-			    p->plan->pfs[0].pci, plan_step_text(p->arena, &p->plan->pfs[0].steps[0]));
+	undone = plan_undone(p->plan);
+	if (r == 0 && undone)
+		r = err_set(&first, -EIO, "%s (%s) is not as asked after all steps: %s", undone->netdev ? undone->netdev : "port", undone->pci,
+			    undone->error ? undone->error :
+					    arena_printf(p->arena, "%s still to do", plan_step_text(p->arena, &undone->steps[0])));
 	pools_build(p->ag, p->spec, p->resources, p->inventory);
 	if (report(p, r < 0 ? "Failed" : "Succeeded", r < 0 ? first.msg : NULL, e) < 0)
 		return e->code;

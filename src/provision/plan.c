@@ -559,10 +559,7 @@ int plan_make(struct arena *a, const struct inventory *i, const struct api_nodes
 			plan_port(&p, plan, &creation, &longest);
 	}
 	plan->seconds = creation + longest;
-	plan->nothing_to_do = !plan->n_system;
-	for (size_t k = 0; k < plan->n_pfs; k++)
-		if (plan->pfs[k].n_steps || plan->pfs[k].error)
-			plan->nothing_to_do = false;
+	plan->nothing_to_do = !plan->n_system && !plan_undone(plan);
 	*ret = plan;
 	return 0;
 }
@@ -573,4 +570,12 @@ bool plan_has_errors(const struct plan *p)
 		if (p->pfs[i].error)
 			return true;
 	return false;
+}
+
+const struct plan_pf *plan_undone(const struct plan *p)
+{
+	for (size_t i = 0; i < p->n_pfs; i++)
+		if (p->pfs[i].n_steps || p->pfs[i].error)
+			return &p->pfs[i];
+	return NULL;
 }

@@ -62,6 +62,8 @@ struct plan {
 int plan_make(struct arena *a, const struct inventory *i, const struct api_nodestate_spec *desired,
 	      const struct plan_pod *pods, size_t n_pods, struct plan **ret, struct err *e);
 bool plan_has_errors(const struct plan *p);
+/* The first port that is not as asked: one with steps or an error; NULL when all are. */
+const struct plan_pf *plan_undone(const struct plan *p);
 yyjson_mut_val *plan_json(const struct plan *p, yyjson_mut_doc *doc);
 /* Done to one VF, .vf. */
 bool plan_is_vf_step(enum plan_op op);

@@ -451,6 +451,28 @@ static void a_port_handed_over_to_somebody_else_keeps_its_vfs_without_a_policy(v
 	assert_true(plan(m)->nothing_to_do);
 }
 
+static void a_port_with_a_warning_alone_does_not_hide_one_that_is_undone(void **state)
+{
+	struct machine *m = *state;
+	struct inventory_pf pfs[2];
+	struct api_interface interfaces[2];
+
+	provisioned(m, 2);
+	m->pf.default_route = true;
+	pfs[0] = pfs[1] = m->pf;
+	interfaces[0] = interfaces[1] = m->interface;
+	pfs[1].pci = interfaces[1].pci_address = "0000:5c:00.1";
+	m->inventory.pfs = pfs;
+	m->spec.interfaces = interfaces;
+	m->inventory.n_pfs = m->spec.n_interfaces = 2;
+	assert_int_equal(plan(m)->n_pfs, 2);
+	assert_null(plan_undone(plan(m)));
+	pfs[1].mtu = 1500;
+	assert_ptr_equal(plan_undone(plan(m))->pci, pfs[1].pci);
+	pfs[1].problem = "sriov_numvfs cannot be read";
+	assert_string_equal(plan_undone(plan(m))->error, pfs[1].problem);
+}
+
 static void an_absent_port_is_an_error_that_lists_the_ports(void **state)
 {
 	struct machine *m = *state;
@@ -589,6 +611,7 @@ int main(void)
 		TEST(an_externally_managed_port_is_not_changed_itself),
 		TEST(an_externally_managed_port_is_in_the_e_switch_mode_asked_for),
 		TEST(a_port_handed_over_to_somebody_else_keeps_its_vfs_without_a_policy),
+		TEST(a_port_with_a_warning_alone_does_not_hide_one_that_is_undone),
 		TEST(an_absent_port_is_an_error_that_lists_the_ports),
 		TEST(a_port_with_a_problem_is_not_touched),
 		TEST(a_port_no_longer_wanted_goes_back_if_kvrail_configured_it),
