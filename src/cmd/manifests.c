@@ -255,13 +255,20 @@ int manifests_load_taking(struct cmd_run *run, const struct cmd_strings *files, 
 	return load_all(&(struct load){ .arena = run->arena, .lenient = true, .take = take, .arg = arg }, files, ret, ret_n, e);
 }
 
-const void **manifests_of(struct arena *a, const struct manifest *m, size_t n, const char *kind, size_t *ret_n)
+bool manifest_counts(const struct manifest *m, const char *namespace)
+{
+	const char *own = ((const struct api_object *)m->object)->meta->namespace;
+
+	return !m->kind->namespaced || !own || !*own || !namespace || !strcmp(own, namespace);
+}
+
+const void **manifests_of(struct arena *a, const struct manifest *m, size_t n, const char *kind, const char *namespace, size_t *ret_n)
 {
 	const void **v = NULL;
 
 	*ret_n = 0;
 	for (size_t i = 0; i < n; i++)
-		if (!strcmp(m[i].kind->kind, kind))
+		if (!strcmp(m[i].kind->kind, kind) && manifest_counts(&m[i], namespace))
 			*(const void **)arena_push(a, &v, ret_n, sizeof(*v)) = m[i].object;
 	return v;
 }

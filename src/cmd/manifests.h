@@ -38,7 +38,12 @@ typedef bool (*manifests_take)(void *arg, const struct doc *d);
 int manifests_load_taking(struct cmd_run *run, const struct cmd_strings *files, manifests_take take, void *arg, struct manifest **ret,
 			  size_t *ret_n, struct err *e);
 
-/* The objects of one kind, as an array of pointers to its struct. */
-const void **manifests_of(struct arena *a, const struct manifest *m, size_t n, const char *kind, size_t *ret_n);
+/*
+ * Does the SR-IOV operator see the object, whose namespace is @namespace (NULL: nobody knows)? It lists its own alone; an object that names
+ * none goes there.
+ */
+bool manifest_counts(const struct manifest *m, const char *namespace);
+/* The objects of one kind that count, as an array of pointers to its struct. */
+const void **manifests_of(struct arena *a, const struct manifest *m, size_t n, const char *kind, const char *namespace, size_t *ret_n);
 
 #endif

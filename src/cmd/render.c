@@ -74,8 +74,7 @@ static void render_network(struct render *r, const struct manifest *m)
 	struct api_nad *nad;
 	struct err e;
 
-	if (network->spec->network_namespace && *network->spec->network_namespace && r->namespace &&
-	    strcmp(network->object.meta->namespace, r->namespace)) {
+	if (network->spec->network_namespace && *network->spec->network_namespace && !manifest_counts(m, r->namespace)) {
 		say(r, m, false, arena_printf(r->run->arena, "spec.networkNamespace: %s: .Spec.NetworkNamespace field can't be specified if the "
 					      "resource is not in the %s namespace", network->spec->network_namespace, r->namespace));
 		return;
@@ -91,7 +90,7 @@ static void render_network(struct render *r, const struct manifest *m)
 	}
 }
 
-/* The policies that count, and the pools, as the operator lists them: those of its own namespace. */
+/* The policies that count. */
 static const struct api_policy **policies_of(struct render *r, size_t *ret_n)
 {
 	const struct api_policy **list = NULL;
@@ -102,7 +101,7 @@ static const struct api_policy **policies_of(struct render *r, size_t *ret_n)
 
 		if (strcmp(r->m[i].kind->kind, "SriovNetworkNodePolicy"))
 			continue;
-		if (r->namespace && strcmp(p->object.meta->namespace, r->namespace)) {
+		if (!manifest_counts(&r->m[i], r->namespace)) {
 			say(r, &r->m[i], true, arena_printf(r->run->arena, "%s is created or updated but not used. Only policy in %s namespace is "
 							    "respected.", p->object.meta->name, r->namespace));
 			continue;
@@ -110,6 +109,18 @@ static const struct api_policy **policies_of(struct render *r, size_t *ret_n)
 		*(const struct api_policy **)arena_push(r->run->arena, &list, ret_n, sizeof(*list)) = p;
 	}
 	return list;
+}
+
+/* The operator looks at the one that is called default. */
+static const struct api_operator_config *config_of(struct render *r)
+{
+	size_t n;
+	const void **all = manifests_of(r->run->arena, r->m, r->n, "SriovOperatorConfig", r->namespace, &n);
+
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(((const struct api_object *)all[i])->meta->name, "default"))
+			return all[i];
+	return NULL;
 }
 
 /* SriovOperatorConfig default says which nodes the operator has a daemon on; without one, all. */
@@ -138,7 +149,8 @@ static const struct api_nodestate *state_named(struct render *r, const char *nam
 	for (size_t i = 0; i < r->n; i++) {
 		const struct api_nodestate *s = r->m[i].object;
 
-		if (!strcmp(r->m[i].kind->kind, "SriovNetworkNodeState") && !strcmp(s->object.meta->name, name))
+		if (!strcmp(r->m[i].kind->kind, "SriovNetworkNodeState") && !strcmp(s->object.meta->name, name) &&
+		    manifest_counts(&r->m[i], r->namespace))
 			return s;
 	}
 	return NULL;
@@ -191,7 +203,7 @@ static void render_state(struct render *r, const struct manifest *m, const struc
 	const char *mode = NULL;
 	size_t n_pools;
 	const struct api_pool_config **pools =
-		(const struct api_pool_config **)manifests_of(a, r->m, r->n, "SriovNetworkPoolConfig", &n_pools);
+		(const struct api_pool_config **)manifests_of(a, r->m, r->n, "SriovNetworkPoolConfig", r->namespace, &n_pools);
 	struct err e;
 
 	if (pool_rdma_mode(pools, n_pools, node->labels, node->n_labels, &mode, &e) < 0)
@@ -219,11 +231,9 @@ static void render_state(struct render *r, const struct manifest *m, const struc
 
 static void render_states(struct render *r)
 {
-	size_t n, n_configs;
+	size_t n, nodes = 0;
 	const struct api_policy **policies = policies_of(r, &n);
-	const void **configs = manifests_of(r->run->arena, r->m, r->n, "SriovOperatorConfig", &n_configs);
-	const struct api_operator_config *config = n_configs ? configs[0] : NULL;
-	size_t nodes = 0;
+	const struct api_operator_config *config = config_of(r);
 
 	if (!bridges_wanted(config))
 		policies = without_bridges(r->run->arena, policies, n);
@@ -297,7 +307,7 @@ const struct cmd cmd_render = {
 	.usage = "-f FILE... [--output yaml|json]",
 	.about = "Networks become NetworkAttachmentDefinitions. Policies, a Node and its SriovNetworkNodeState (for status.interfaces) become "
 		 "the node state with its spec. JSON output is one array of objects.\n\n"
-		 "RESOURCE_PREFIX (default openshift.io) goes before resource names; NAMESPACE is the operator's: only its policies count.",
+		 "RESOURCE_PREFIX (default openshift.io) goes before resource names; NAMESPACE is the operator's: only what is in it counts.",
 	.options = options,
 	.n_options = ARRAY_SIZE(options),
 	.options_size = sizeof(struct options),

@@ -14,6 +14,13 @@ static const struct cmd_option options[] = {
 	{ "strict", 0, CMD_FLAG, offsetof(struct options, strict), NULL, NULL, "warnings, as of an unknown field or kind, are errors" },
 };
 
+static const char *operator_namespace(void)
+{
+	const char *ns = getenv("NAMESPACE");
+
+	return ns && *ns ? ns : NULL;
+}
+
 /* The policy that "NAME: spec.mtu" is about; *ret_field is what follows its name. */
 static const struct manifest *policy_of(const struct manifest *m, size_t n, const char *path, const char **ret_field)
 {
@@ -21,7 +28,8 @@ static const struct manifest *policy_of(const struct manifest *m, size_t n, cons
 		const char *name = ((const struct api_object *)m[i].object)->meta->name;
 		size_t len = name ? strlen(name) : 0;
 
-		if (!strcmp(m[i].kind->kind, "SriovNetworkNodePolicy") && len && !strncmp(path, name, len) && !strncmp(path + len, ": ", 2)) {
+		if (!strcmp(m[i].kind->kind, "SriovNetworkNodePolicy") && manifest_counts(&m[i], operator_namespace()) && len &&
+		    !strncmp(path, name, len) && !strncmp(path + len, ": ", 2)) {
 			*ret_field = path + len + 2;
 			return &m[i];
 		}
@@ -33,13 +41,14 @@ static const struct manifest *policy_of(const struct manifest *m, size_t n, cons
 static size_t check_together(struct cmd_run *run, const struct manifest *m, size_t n, bool strict)
 {
 	struct complaints c = { .arena = run->arena };
+	const char *ns = operator_namespace();
 	size_t n_policies, n_nodes, n_states, errors = 0;
 	const struct api_policy **policies;
-	const struct api_node **nodes = (const struct api_node **)manifests_of(run->arena, m, n, "Node", &n_nodes);
+	const struct api_node **nodes = (const struct api_node **)manifests_of(run->arena, m, n, "Node", ns, &n_nodes);
 	const struct api_nodestate **states =
-		(const struct api_nodestate **)manifests_of(run->arena, m, n, "SriovNetworkNodeState", &n_states);
+		(const struct api_nodestate **)manifests_of(run->arena, m, n, "SriovNetworkNodeState", ns, &n_states);
 
-	policies = (const struct api_policy **)manifests_of(run->arena, m, n, "SriovNetworkNodePolicy", &n_policies);
+	policies = (const struct api_policy **)manifests_of(run->arena, m, n, "SriovNetworkNodePolicy", ns, &n_policies);
 	if (n_nodes)
 		validate_on_nodes(policies, n_policies, nodes, n_nodes, states, n_states, &c);
 	else
@@ -57,6 +66,11 @@ static size_t check_together(struct cmd_run *run, const struct manifest *m, size
 	return errors;
 }
 
+static bool given(const char *s)
+{
+	return s && *s;
+}
+
 static bool is_network(const struct manifest *m)
 {
 	return !strcmp(m->kind->kind, "SriovNetwork") || !strcmp(m->kind->kind, "SriovIBNetwork") || !strcmp(m->kind->kind, "OVSNetwork");
@@ -66,12 +80,10 @@ static bool is_network(const struct manifest *m)
 static bool check_namespace(struct cmd_run *run, const struct manifest *m, const char *ns, bool strict)
 {
 	const struct api_object *o = m->object;
-	const char *own = o->meta->namespace && *o->meta->namespace ? o->meta->namespace : ns, *field = "metadata.namespace", *text = NULL;
+	const char *field = "metadata.namespace", *text = NULL;
 	bool warning = false;
 
-	if (!strcmp(own, ns))
-		return false;
-	if (is_network(m) && ((const struct api_network *)m->object)->spec->network_namespace) {
+	if (is_network(m) && given(((const struct api_network *)m->object)->spec->network_namespace)) {
 		field = "spec.networkNamespace";
 		text = arena_printf(run->arena, ".Spec.NetworkNamespace field can't be specified if the resource is not in the %s namespace", ns);
 	} else if (!strcmp(m->kind->kind, "SriovOperatorConfig")) {
@@ -88,11 +100,11 @@ static bool check_namespace(struct cmd_run *run, const struct manifest *m, const
 
 static size_t check_namespaces(struct cmd_run *run, const struct manifest *m, size_t n, bool strict)
 {
-	const char *ns = getenv("NAMESPACE");
+	const char *ns = operator_namespace();
 	size_t errors = 0;
 
-	for (size_t i = 0; ns && *ns && i < n; i++)
-		if (m[i].kind->namespaced)
+	for (size_t i = 0; ns && i < n; i++)
+		if (!manifest_counts(&m[i], ns))
 			errors += check_namespace(run, &m[i], ns, strict);
 	return errors;
 }
@@ -125,7 +137,7 @@ const struct cmd cmd_validate = {
 	.about = "Every mistake is one line on stderr: FILE:LINE: KIND NAME: FIELD: what is wrong and the way out.\n"
 		 "Rules are those of the CRDs and of the SR-IOV operator's admission webhook, in its words, and what the kernel\n"
 		 "would refuse later. No agent, no cluster and no root are needed.\n\n"
-		 "NAMESPACE is the operator's: only its policies count, and only its networks may go to another namespace.",
+		 "NAMESPACE is the operator's: only what is in it counts, and only its networks may go to another namespace.",
 	.options = options,
 	.n_options = ARRAY_SIZE(options),
 	.options_size = sizeof(struct options),

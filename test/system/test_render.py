@@ -113,6 +113,17 @@ def test_the_operators_configuration_says_which_nodes_it_serves(tmp_path):
         assert json.loads(r.stdout) == [] and "configDaemonNodeSelector leaves this node out" in r.stderr
 
 
+def test_configurations_and_pools_of_other_names_and_namespaces_are_not_the_operators(tmp_path):
+    config = OPERATOR % ("SriovOperatorConfig", "{configDaemonNodeSelector: {role: cpu}}")
+    pool = OPERATOR % ("SriovNetworkPoolConfig", "{rdmaMode: exclusive}")
+    for args, env in (([config.replace("name: default", "name: other")], {}), ([config, pool], {"NAMESPACE": "elsewhere"})):
+        (state,) = json.loads(render(tmp_path, NODE, *args, **env).stdout)
+        assert state["spec"]["system"] == {}
+    both = pool.replace("namespace: operator", "namespace: elsewhere").replace("exclusive", "shared")
+    (state,) = json.loads(render(tmp_path, NODE, pool, both, NAMESPACE="operator").stdout)
+    assert state["spec"]["system"] == {"rdmaMode": "exclusive"}
+
+
 def test_bridges_are_read_where_the_feature_is_on(tmp_path):
     policy = (POLICY % ("a", "r1", "0-1")).replace("numVfs", "bridge: {ovs: {bridge: {datapathType: netdev}}}, numVfs")
     gates = "{configDaemonNodeSelector: {role: gpu}, featureGates: {manageSoftwareBridges: %s}}"

@@ -74,6 +74,11 @@ def test_the_operators_namespace_decides_where_policies_count_and_networks_go():
     r = validate(policy, NAMESPACE="operator")
     assert r.returncode == 0 and "warning: SriovNetworkNodePolicy a: metadata.namespace: a is created or updated but not used." in r.stderr
     assert validate(policy, "--strict", NAMESPACE="operator").returncode == 1
+    other = policy.replace("name: a", "name: b")  # the same VFs
+    assert validate(policy + other).returncode == 1
+    assert validate(policy + other, NAMESPACE="operator").returncode == 0
+    assert validate(policy + other.replace("team", "operator"), NAMESPACE="operator").returncode == 0
+    assert validate(network.replace("other", '""'), NAMESPACE="operator").returncode == 0
 
 
 def test_each_mistake_has_its_line_and_warnings_count_when_strict():
