@@ -6,6 +6,7 @@
 
 #include "base/parse.h"
 #include "base/strbuf.h"
+#include "codec/reader.h"
 #include "codec/table.h"
 
 #define LIST_MAX 65536	    /* items, where the table says no less */
@@ -95,7 +96,9 @@ static bool get_int(struct decoder *d, const struct field *f, const struct place
 {
 	int64_t n;
 
-	if (!yyjson_is_int(v)) {
+	if (yyjson_is_real(v) && doc_is_whole(yyjson_get_real(v))) {
+		n = (int64_t)yyjson_get_real(v);
+	} else if (!yyjson_is_int(v)) {
 		if (yyjson_is_real(v))
 			say(d, p, false, arena_printf(d->a, "%s is %s", shown(d, v),
 						      yyjson_get_real(v) >= 0x1p63 ? "too large" :
@@ -103,13 +106,13 @@ static bool get_int(struct decoder *d, const struct field *f, const struct place
 		else
 			wrong_type(d, p, v, "a number", yyjson_is_str(v) ? ": take the quotes away" : "");
 		return false;
-	}
-	if (yyjson_is_uint(v) && yyjson_get_uint(v) > INT64_MAX) {
+	} else if (yyjson_is_uint(v) && yyjson_get_uint(v) > INT64_MAX) {
 		say(d, p, false, arena_printf(d->a, "%s is above %" PRId64, shown(d, v),
 					      f->flags & FIELD_BOUNDED ? f->max : INT64_MAX));
 		return false;
+	} else {
+		n = yyjson_get_sint(v);
 	}
-	n = yyjson_get_sint(v);
 	if ((f->flags & FIELD_BOUNDED) && n < f->min) {
 		say(d, p, false, arena_printf(d->a, "%" PRId64 " is below %" PRId64, n, f->min));
 		return false;

@@ -7,6 +7,8 @@
 #include "base/strbuf.h"
 #include "codec/reader.h"
 
+#define JSON_VALUES_MAX 65536u /* in one text: two bytes of it become some hundred */
+
 static void *alc_malloc(void *ctx, size_t size)
 {
 	return arena_alloc(ctx, size);
@@ -138,22 +140,51 @@ static size_t skip_bom(const char *text, size_t len)
 	return len >= 3 && !memcmp(text, "\xef\xbb\xbf", 3) ? 3 : 0;
 }
 
+static int refuse_rest(const char *source, const char *text, size_t at, struct err *e)
+{
+	unsigned line, column;
+
+	doc_place(text, at, &line, &column);
+	return doc_refuse(e, source, line, column, "text after the end of the JSON value");
+}
+
 static int json_whole(struct arena *a, const char *source, const char *text, size_t len, bool unique, yyjson_val **ret,
 		      struct err *e)
 {
-	unsigned line, column;
 	yyjson_val *v;
-	size_t used;
-	int r = doc_json_read(a, source, text, len, unique, &v, &used, e);
+	size_t end;
+	int r = doc_json_read(a, source, text, 0, len, unique, &v, &end, e);
 
 	if (r < 0)
 		return r;
-	used = skip_blank(text, used, len);
-	if (used < len) {
-		doc_place(text, used, &line, &column);
-		return doc_refuse(e, source, line, column, "text after the end of the JSON value");
-	}
+	end = skip_blank(text, end, len);
+	if (end < len)
+		return refuse_rest(source, text, end, e);
 	*ret = v;
+	return 0;
+}
+
+/* Objects and lists one after the other, as jq -c '.items[]' prints them. */
+static int json_values(struct arena *a, const char *source, const char *text, size_t len, struct doc **ret, size_t *ret_n, struct err *e)
+{
+	struct doc *docs = NULL;
+	size_t n = 0;
+
+	for (size_t at = skip_blank(text, 0, len); at < len; at = skip_blank(text, at, len)) {
+		struct doc d = { .source = source, .text = text, .len = len, .index = n };
+		int r;
+
+		if (text[at] != '{' && text[at] != '[')
+			return refuse_rest(source, text, at, e);
+		if (n == JSON_VALUES_MAX)
+			return err_set(e, -EFBIG, "%s: more than %u JSON values: put them into one list", source, JSON_VALUES_MAX);
+		r = doc_json_read(a, source, text, at, len, true, &d.root, &at, e);
+		if (r < 0)
+			return r;
+		*(struct doc *)arena_push(a, &docs, &n, sizeof(d)) = d;
+	}
+	*ret = docs;
+	*ret_n = n;
 	return 0;
 }
 
@@ -187,7 +218,6 @@ int doc_parse(struct arena *a, const char *source, const char *text, size_t len,
 	      size_t *ret_n, struct err *e)
 {
 	size_t bom = skip_bom(text, len);
-	yyjson_val *v;
 	char *copy;
 	int r = check(source, text, len, DOC_SIZE_MAX, e);
 
@@ -198,13 +228,7 @@ int doc_parse(struct arena *a, const char *source, const char *text, size_t len,
 	memcpy(copy, text + bom, len);
 	if (!is_json(copy, len))
 		return doc_yaml_read(a, source, copy, len, ret, ret_n, NULL, 0, e);
-	r = json_whole(a, source, copy, len, true, &v, e);
-	if (r < 0)
-		return r;
-	*ret = arena_alloc(a, sizeof(**ret));
-	**ret = (struct doc){ .source = source, .text = copy, .len = len, .root = v };
-	*ret_n = 1;
-	return 0;
+	return json_values(a, source, copy, len, ret, ret_n, e);
 }
 
 int doc_load(struct arena *a, const char *path, struct doc **ret, size_t *ret_n, struct err *e)
@@ -251,7 +275,7 @@ unsigned doc_line(const struct doc *d, const char *path)
 	strbuf_addstr(&whole, path);
 	seek.want = whole.s;
 	if (is_json(d->text, d->len)) {
-		doc_json_seek(d->text, d->len, &seek);
+		doc_json_seek(d->text, d->len, &seek, d->index);
 	} else {
 		_cleanup_arena_ struct arena *a = arena_new();
 		struct doc *docs;

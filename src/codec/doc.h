@@ -5,7 +5,7 @@
  *
  * Refused with file, line and column: malformed text, more than DOC_SIZE_MAX bytes, nesting deeper
  * than DOC_DEPTH_MAX, duplicate keys, YAML aliases that expand to more than DOC_SIZE_MAX, infinity and
- * not-a-number, bytes that are not UTF-8, NUL in a string (every string is a C string).
+ * not-a-number, more than 65536 JSON values, bytes that are not UTF-8, NUL in a string (every string is a C string).
  */
 #ifndef KVRAIL_CODEC_DOC_H
 #define KVRAIL_CODEC_DOC_H
@@ -29,7 +29,7 @@ struct doc {
 
 /*
  * Parse @text. The result is an array of *ret_n documents in @a (@text is copied). An empty stream has none.
- * A "List" kind is not unfolded here. JSON text may hold one value only.
+ * A "List" kind is not unfolded here. JSON text may hold several objects or lists, one after the other.
  */
 int doc_parse(struct arena *a, const char *source, const char *text, size_t len, struct doc **ret,
 	      size_t *ret_n, struct err *e);

@@ -4,13 +4,17 @@
 #include "base/strbuf.h"
 #include "codec/reader.h"
 
-/* Nesting is checked before parsing, so that a bomb costs no memory. */
-static int check_depth(const char *source, const char *text, size_t len, struct err *e)
+/*
+ * Nesting is checked before parsing, so that a bomb costs no memory. *ret_end: where the first object or list ends, the end of
+ * the text without one.
+ */
+static int check_depth(const char *source, const char *text, size_t at, size_t len, size_t *ret_end, struct err *e)
 {
 	unsigned depth = 0, line, column;
 	bool quoted = false;
 
-	for (size_t i = 0; i < len; i++) {
+	*ret_end = len;
+	for (size_t i = at; i < len; i++) {
 		char c = text[i];
 
 		if (quoted) {
@@ -26,8 +30,9 @@ static int check_depth(const char *source, const char *text, size_t len, struct 
 				return doc_refuse(e, source, line, column,
 						  "nested more than %d deep", DOC_DEPTH_MAX);
 			}
-		} else if ((c == '}' || c == ']') && depth) {
-			depth--;
+		} else if ((c == '}' || c == ']') && depth && --depth == 0) {
+			*ret_end = i + 1;
+			break;
 		}
 	}
 	return 0;
@@ -35,7 +40,8 @@ static int check_depth(const char *source, const char *text, size_t len, struct 
 
 struct checker {
 	const char *source, *text;
-	const char *strings; /* parsed in place: a string's address tells its place in @text */
+	size_t at;
+	const char *strings; /* parsed in place: a string's address tells its place in @text, behind @at */
 	bool unique;
 	struct err *e;
 };
@@ -44,7 +50,7 @@ static int refuse_at(const struct checker *c, const char *s, const char *what)
 {
 	unsigned line, column;
 
-	doc_place(c->text, (size_t)(s - c->strings), &line, &column);
+	doc_place(c->text, c->at + (size_t)(s - c->strings), &line, &column);
 	return doc_refuse(c->e, c->source, line, column, "\"%.200s\": %s", s, what);
 }
 
@@ -109,31 +115,33 @@ static int check_value(const struct checker *c, yyjson_val *v)
 	return 0;
 }
 
-int doc_json_read(struct arena *a, const char *source, const char *text, size_t len, bool unique, yyjson_val **ret,
-		  size_t *ret_used, struct err *e)
+int doc_json_read(struct arena *a, const char *source, const char *text, size_t at, size_t len, bool unique, yyjson_val **ret,
+		  size_t *ret_end, struct err *e)
 {
-	char *strings = arena_alloc(a, len + YYJSON_PADDING_SIZE);
+	unsigned line, column;
 	yyjson_alc alc = doc_alc(a);
 	yyjson_read_err je;
 	yyjson_doc *d;
-	unsigned line, column;
-	int r = check_depth(source, text, len, e);
+	char *strings;
+	size_t end;
+	int r = check_depth(source, text, at, len, &end, e);
 
 	if (r < 0)
 		return r;
-	memcpy(strings, text, len);
-	d = yyjson_read_opts(strings, len, YYJSON_READ_INSITU | YYJSON_READ_STOP_WHEN_DONE, &alc, &je);
+	strings = arena_alloc(a, end - at + YYJSON_PADDING_SIZE);
+	memcpy(strings, text + at, end - at);
+	d = yyjson_read_opts(strings, end - at, YYJSON_READ_INSITU | YYJSON_READ_STOP_WHEN_DONE, &alc, &je);
 	if (!d) {
 		if (len == 0)
 			return err_set(e, -EINVAL, "%s: empty, JSON is wanted", source);
-		doc_place(text, je.pos < len ? je.pos : len, &line, &column);
+		doc_place(text, at + je.pos < end ? at + je.pos : end, &line, &column);
 		return doc_refuse(e, source, line, column, "no JSON: %s", je.msg);
 	}
-	r = check_value(&(struct checker){ source, text, strings, unique, e }, yyjson_doc_get_root(d));
+	r = check_value(&(struct checker){ source, text, at, strings, unique, e }, yyjson_doc_get_root(d));
 	if (r < 0)
 		return r;
 	*ret = yyjson_doc_get_root(d);
-	*ret_used = yyjson_doc_get_read_size(d);
+	*ret_end = at + yyjson_doc_get_read_size(d);
 	return 0;
 }
 
@@ -210,12 +218,18 @@ static void walk_value(struct walk *w)
 	}
 }
 
-void doc_json_seek(const char *text, size_t len, struct doc_seek *s)
+void doc_json_seek(const char *text, size_t len, struct doc_seek *s, size_t index)
 {
-	struct walk w = { .p = text, .end = text + len, .line = 1, .path = STRBUF_INIT, .seek = s };
+	struct doc_seek none = { .want = "" };
+	struct walk w = { .p = text, .end = text + len, .line = 1, .path = STRBUF_INIT, .seek = &none };
 
-	walk_blank(&w);
 	strbuf_addstr(&w.path, "");
+	walk_blank(&w);
+	for (size_t i = 0; i < index; i++) {
+		walk_value(&w);
+		walk_blank(&w);
+	}
+	w.seek = s;
 	doc_seek_at(s, "", w.line);
 	walk_value(&w);
 	strbuf_free(&w.path);

@@ -86,6 +86,11 @@ static bool is_float(const char *s)
 	return !*s;
 }
 
+bool doc_is_whole(double d)
+{
+	return d == floor(d) && fabs(d) < 0x1p53;
+}
+
 int doc_yaml_resolve(yyjson_mut_doc *doc, const char *s, size_t len, yyjson_mut_val **ret)
 {
 	char number[64];
@@ -122,10 +127,9 @@ int doc_yaml_resolve(yyjson_mut_doc *doc, const char *s, size_t len, yyjson_mut_
 	if (!is_float(number))
 		return 0;
 	d = strtod(number, NULL);
-	if (!isfinite(d))
-		return -ERANGE;
-	/* Go writes a whole float64 into JSON without a point: 1e3 and 8.0 are integers to an API server */
-	if (d == floor(d) && fabs(d) < 9007199254740992.0)
+	if (!isfinite(d)) /* Go's ParseFloat takes no such number: a commit's 12345e678 is text */
+		return 0;
+	if (doc_is_whole(d)) /* 1e3, 8.0 */
 		*ret = yyjson_mut_sint(doc, (int64_t)d);
 	else
 		*ret = yyjson_mut_real(doc, d);

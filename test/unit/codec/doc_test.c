@@ -68,7 +68,8 @@ static void yaml_numbers_are_gos(void **state)
 	reads("!!str 8", "\"8\"");
 	reads("!!int \"8\"", "8");
 	refuses("a: .inf", "f:1:4: .inf is no finite number");
-	refuses("a: 1e999", "f:1:4: 1e999 is no finite number");
+	reads("--- [1e999, -1E+999, 12345e678, 1e-999]", "[\"1e999\",\"-1E+999\",\"12345e678\",0]");
+	refuses("a: !!float 1e999", "f:1:4: tag float does not go with \"1e999\"");
 	refuses("a: !!int x", "f:1:4: tag int does not go with \"x\"");
 	refuses("a: !env x", "f:1:4: tag !env does not go with \"x\"");
 	refuses("a: !thing {}", "f:1:4: tag !thing is not known");
@@ -186,6 +187,25 @@ static void malformed_text_is_refused_with_its_place(void **state)
 	refuses_bytes("a: b\0c", 6, "f:1:5: a NUL byte");
 }
 
+static void json_values_may_follow_each_other(void **state)
+{
+	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+	struct err e;
+	struct doc *d;
+	size_t n;
+
+	reads("{\"a\":1}\n{\"b\":\"}{\\\"\"}\n\n[2] {}\n", "{\"a\":1}\n{\"b\":\"}{\\\"\"}\n[2]\n{}");
+	refuses("{\"a\":1}\n{\"b\":}\n", "f:2:6: no JSON: unexpected character, expected a valid JSON value");
+	refuses("{\"a\":1}\n{\"b\":\n[1", "f:3:3: no JSON: unexpected end of data");
+	refuses("{\"a\":1}\n{\"b\":1,\"b\":2}\n", "f:2:9: \"b\": the key is there twice");
+	refuses("{\"a\":1}\n,{}\n", "f:2:1: text after the end of the JSON value");
+	for (int i = 0; i < 65537; i++)
+		strbuf_addstr(&b, "{}");
+	assert_int_equal(doc_parse(arena, "f", b.s, b.len - 2, &d, &n, &e), 0);
+	assert_int_equal(n, 65536);
+	assert_int_equal(doc_parse(arena, "f", b.s, b.len, &d, &n, &e), -EFBIG);
+}
+
 static void strings_hold_no_nul(void **state)
 {
 	refuses("{\"a\": \"x\\u0000y\"}", "f:1:8: \"x\": the string holds a NUL character");
@@ -229,6 +249,8 @@ static void lines_are_told_by_path(void **state)
 		 paths, (const unsigned[]){ 7, 8, 12, 9, 14, 7 });
 	lines_of("{\"spec\": {\n \"mtu\": 9, \"sel\":\n {\"pfNames\": [\"a]}\\\"\",\n \"b\"]}},\n\"items\": [{\"a\": 1},\n {\"a\": 2}]}", 0, paths,
 		 (const unsigned[]){ 1, 2, 4, 2, 6, 1 });
+	lines_of("{\"spec\": {\"mtu\": 9}}\n[1]\n\n{\"spec\":\n {\"mtu\": 9, \"sel\":\n {\"pfNames\": [1,\n2]}}, \"items\": [0, {\n\"a\":1}]}\n", 2,
+		 paths, (const unsigned[]){ 4, 5, 7, 5, 8, 4 });
 }
 
 static void lines_of_a_list_item_count_from_the_file(void **state)
@@ -291,6 +313,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(depth_is_bounded, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(an_alias_cannot_go_deeper_than_the_bound, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(malformed_text_is_refused_with_its_place, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(json_values_may_follow_each_other, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(strings_hold_no_nul, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(json_for_wires_is_one_bounded_value, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(lines_are_told_by_path, set_up, tear_down),

@@ -158,6 +158,11 @@ static void bounds_name_the_value_and_the_bound(void **state)
 	refuses("{\"mtu\":18446744073709551615}", "mtu: 18446744073709551615 is above 9223372036854775807\n");
 	refuses("{\"mtu\":99999999999999999999999}", "mtu: 1e23 is too large\n");
 	refuses("{\"mtu\":68.5}", "mtu: 68.5 is no whole number\n");
+	takes("{\"mtu\":9e3,\"ports\":[{\"name\":\"a\",\"vlan\":4.0}]}", &n); /* as an API server */
+	assert_int_equal(n.mtu, 9000);
+	assert_int_equal(n.ports[0].vlan, 4);
+	refuses("{\"mtu\":67.0}", "mtu: 67 is below 68\n");
+	refuses("{\"mtu\":9007199254740993.0}", "mtu: 9007199254740992.0 is no whole number\n");
 }
 
 static void a_word_outside_the_choice_is_refused_with_the_choice(void **state)
