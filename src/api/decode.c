@@ -148,6 +148,26 @@ static yyjson_val *items_of(yyjson_val *root, const char **prefix)
 	return is_list(root) ? yyjson_obj_get(root, "items") : yyjson_is_arr(root) ? root : NULL;
 }
 
+/* An API server leaves kind and apiVersion out of what a list of one kind holds. */
+static yyjson_val *typed(struct arena *a, yyjson_val *list, yyjson_val *item)
+{
+	const char *version = doc_str(list, "apiVersion"), *kind = doc_str(list, "kind");
+	size_t n = kind ? strlen(kind) - strlen("List") : 0;
+	yyjson_alc alc = doc_alc(a);
+	yyjson_mut_doc *doc;
+	yyjson_mut_val *v;
+
+	if (!n || !version || !yyjson_is_obj(item) || (yyjson_obj_get(item, "kind") && yyjson_obj_get(item, "apiVersion")))
+		return item;
+	doc = doc_new(a);
+	v = yyjson_val_mut_copy(doc, item);
+	if (!yyjson_obj_get(item, "kind"))
+		yyjson_mut_obj_add_strncpy(doc, v, "kind", kind, n);
+	if (!yyjson_obj_get(item, "apiVersion"))
+		yyjson_mut_obj_add_strcpy(doc, v, "apiVersion", version);
+	return yyjson_doc_get_root(yyjson_mut_val_imut_copy(v, &alc));
+}
+
 void api_unfold(struct arena *a, const struct doc *docs, size_t n, struct doc **ret, size_t *ret_n)
 {
 	struct doc *out = NULL;
@@ -166,7 +186,7 @@ void api_unfold(struct arena *a, const struct doc *docs, size_t n, struct doc **
 			struct doc *d = arena_push(a, &out, &count, sizeof(*d));
 
 			*d = docs[i];
-			d->root = item;
+			d->root = typed(a, docs[i].root, item);
 			d->at = arena_printf(a, "%s[%zu]", prefix, j);
 		}
 	}

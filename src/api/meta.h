@@ -59,7 +59,7 @@ const struct api_kind *api_kind_named(const char *name);
 
 /*
  * @docs with every List ("kind: List", "SriovNetworkList", ...: any kind ending in List that has items)
- * replaced by its items, in place and order.
+ * replaced by its items, in place and order. Items of a list of one kind that have no kind or apiVersion get the list's.
  */
 void api_unfold(struct arena *a, const struct doc *docs, size_t n, struct doc **ret, size_t *ret_n);
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """kvrail validate: 0, or each mistake with file, line, field and value on stderr."""
+import json
 import os
 import pathlib
 import subprocess
@@ -104,3 +105,17 @@ def test_a_folder_stands_for_its_manifests(tmp_path):
     (tmp_path / "b.yaml").unlink()
     r = subprocess.run([KVRAIL, "validate", "-f", tmp_path], capture_output=True, text=True, timeout=60)
     assert r.returncode == 1 and "has no file that ends in .yaml, .yml or .json" in r.stderr
+
+
+def test_json_as_kubectl_and_jq_print_it_is_taken():
+    spec = {"resourceName": "r", "nodeSelector": {}, "numVfs": 4.0, "nicSelector": {"pfNames": ["p2"]}}
+    policies = [{"metadata": {"name": n, "labels": {"commit": "12345e678"}}, "spec": spec | {"nodeSelector": {"n": n}}} for n in "ab"]
+    kind = {"apiVersion": "sriovnetwork.openshift.io/v1", "kind": "SriovNetworkNodePolicy"}
+    raw = json.dumps({**kind, "kind": "SriovNetworkNodePolicyList", "items": policies})
+    lines = "\n".join(json.dumps(kind | p) for p in policies)
+    yaml = (POLICY % ("a", "r", 4, "p2")).replace("{name: a}", "{name: a, labels: {commit: 12345e678}}")
+    for text, n in ((raw, "2 objects are"), (lines, "2 objects are"), (yaml, "1 object is")):
+        r = validate(text)
+        assert r.returncode == 0 and r.stdout == f"{n} valid\n" and r.stderr == "", r.stderr
+    r = validate(lines.replace("4.0", "-1"))
+    assert "stdin:1: SriovNetworkNodePolicy a: spec.numVfs: " in r.stderr and "stdin:2: SriovNetworkNodePolicy b: spec.numVfs: " in r.stderr

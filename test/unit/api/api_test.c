@@ -270,6 +270,30 @@ static void lists_are_unfolded_and_keep_their_lines(void **state)
 	assert_int_equal(c.v[0].line, 9);
 }
 
+static void items_of_a_list_of_one_kind_are_of_that_kind(void **state)
+{
+	const char *text = "{\"apiVersion\":\"v1\",\"kind\":\"NodeList\",\"items\":[\n{\"metadata\":{\"name\":\"a\"}},\n"
+			   "{\"kind\":\"Node\",\"metadata\":{\"name\":\"B\"}}]}"
+			   "{\"apiVersion\":\"v1\",\"kind\":\"List\",\"items\":[{\"metadata\":{\"name\":\"a\"}}]}";
+	struct complaints c = { .arena = arena };
+	const struct api_kind *kind;
+	struct doc *d;
+	void *object;
+	size_t n;
+
+	assert_int_equal(doc_parse(arena, "f", text, strlen(text), &d, &n, NULL), 0);
+	api_unfold(arena, d, n, &d, &n);
+	assert_int_equal(n, 3);
+	assert_int_equal(api_decode(arena, &d[0], &kind, &object, &c), 0);
+	assert_string_equal(kind->kind, "Node");
+	assert_string_equal(doc_str(d[0].root, "apiVersion"), "v1");
+	assert_int_equal(api_decode(arena, &d[1], &kind, &object, &c), -EINVAL);
+	assert_string_equal(c.v[0].path, "metadata.name");
+	assert_int_equal(c.v[0].line, 3);
+	assert_int_equal(api_decode(arena, &d[2], &kind, &object, &c), -EINVAL);
+	assert_string_equal(c.v[1].path, "kind");
+}
+
 static void what_is_decoded_is_encoded_again_unknown_fields_too(void **state)
 {
 	const char *json = "{\"apiVersion\":\"sriovnetwork.openshift.io/v1\",\"kind\":\"SriovNetworkNodeState\",\"metadata\":{\"name\":\"n\",\"zz\":[1,null]},"
@@ -300,6 +324,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_is_no_known_object_is_told, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(kinds_are_found_by_any_of_their_names, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(lists_are_unfolded_and_keep_their_lines, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(items_of_a_list_of_one_kind_are_of_that_kind, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_decoded_is_encoded_again_unknown_fields_too, set_up, tear_down),
 	};
 
