@@ -54,7 +54,10 @@ int provision_plan(struct provision *p, struct err *e)
 	p->unknown = (struct err){ 0 };
 	p->unknown.code = agent_pods(ag, p->arena, &p->pods, &p->n_pods, &p->unknown);
 	r = p->want(p, e);
-	return r < 0 ? r : plan_make(p->arena, p->inventory, p->spec, p->pods, p->n_pods, &p->plan, e);
+	if (r < 0)
+		return r;
+	inventory_status_external(p->status, p->spec);
+	return plan_make(p->arena, p->inventory, p->spec, p->pods, p->n_pods, &p->plan, e);
 }
 
 size_t provision_steps(const struct provision *p)

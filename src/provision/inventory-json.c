@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The inventory as kvrail prints it, and as the operator's config daemon would report it. */
 #include <string.h>
+#include <strings.h>
 
 #include "codec/doc.h"
 #include "provision/inventory.h"
@@ -137,7 +138,7 @@ static void report_pf(struct arena *a, const struct inventory_pf *pf, struct api
 		s->link_speed = arena_printf(a, "%lld Mb/s", (long long)pf->speed);
 	s->link_type = strcmp(pf->link_layer, "infiniband") == 0 ? "IB" : "ETH";
 	s->link_admin_state = pf->admin_up ? "up" : "down";
-	s->eswitch_mode = pf->eswitch;
+	s->eswitch_mode = pf->eswitch || !pf->sriov ? pf->eswitch : "legacy"; /* as the operator says where devlink tells no mode */
 	s->mtu = pf->mtu;
 	s->num_vfs = pf->num_vfs;
 	s->total_vfs = pf->total_vfs;
@@ -172,4 +173,12 @@ struct api_nodestate_status *inventory_status(const struct inventory *i, struct 
 		s->system->rdma_mode = i->rdma_mode;
 	}
 	return s;
+}
+
+void inventory_status_external(struct api_nodestate_status *s, const struct api_nodestate_spec *spec)
+{
+	for (size_t i = 0; i < s->n_interfaces; i++)
+		for (size_t k = 0; k < spec->n_interfaces; k++)
+			if (spec->interfaces[k].pci_address && strcasecmp(spec->interfaces[k].pci_address, s->interfaces[i].pci_address) == 0)
+				s->interfaces[i].externally_managed = spec->interfaces[k].externally_managed;
 }

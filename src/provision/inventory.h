@@ -69,13 +69,15 @@ const struct inventory_pf *inventory_pf(const struct inventory *i, const char *p
 
 /*
  * Load what kvrail remembers of the ports that it configured: STATE_DIR/ports/PCI.json, written by apply_run() before
- * the first change to a port and removed when the port went back to what it was. Without this call nothing is remembered,
+ * the first change to a port and removed when the port went back to what it was or somebody else makes its VFs. Without this call nothing is remembered,
  * and ports that no policy wants any more are left alone. A record that cannot be read is a warning.
  */
 int inventory_remember(struct inventory *i, const char *state_dir, struct err *e);
 
 /* As the operator's config daemon reports it: SriovNetworkNodeState.status; @i must stay as long as the result. */
 struct api_nodestate_status *inventory_status(const struct inventory *i, struct arena *a);
+/* Says in @s which ports are set up as @spec asks with VFs that somebody else makes. */
+void inventory_status_external(struct api_nodestate_status *s, const struct api_nodestate_spec *spec);
 yyjson_mut_val *inventory_json(const struct inventory *i, yyjson_mut_doc *doc);
 
 /* `kvrail inventory --record`: a tar of what inventory_read() reads, errors included; serials and MACs masked on request. */

@@ -565,6 +565,23 @@ static void rdma_mode_is_compared_with_the_effective_one(void **state)
 	assert_true(plan(m)->nothing_to_do);
 }
 
+static void the_status_says_what_the_operators_would(void **state)
+{
+	struct machine *m = *state;
+	struct api_nodestate_status *s;
+
+	m->pf.eswitch = NULL; /* igb has no devlink */
+	s = inventory_status(&m->inventory, m->arena);
+	assert_int_equal(s->n_interfaces, 1);
+	assert_string_equal(s->interfaces[0].eswitch_mode, "legacy");
+	assert_false(s->interfaces[0].externally_managed);
+	m->interface.externally_managed = true;
+	inventory_status_external(s, &m->spec);
+	assert_true(s->interfaces[0].externally_managed);
+	m->pf.eswitch = "switchdev";
+	assert_string_equal(inventory_status(&m->inventory, m->arena)->interfaces[0].eswitch_mode, "switchdev");
+}
+
 static void identity_depends_on_machine_port_and_vf(void **state)
 {
 	struct machine *m = *state;
@@ -618,6 +635,7 @@ int main(void)
 		TEST(a_port_is_remembered_before_its_first_change),
 		TEST(a_port_that_is_down_goes_up_before_it_makes_vfs),
 		TEST(rdma_mode_is_compared_with_the_effective_one),
+		TEST(the_status_says_what_the_operators_would),
 		TEST(identity_depends_on_machine_port_and_vf),
 	};
 
