@@ -221,6 +221,15 @@ static void check_combination(const struct api_policy_spec *s, struct complaints
 			 "software bridge management can't be used when the device externally managed");
 }
 
+/* What the operator does and kvrail does not. */
+static void check_unsupported(const struct api_policy_spec *s, struct complaints *c)
+{
+	if (is_given(s->vdpa_type))
+		complain(c, true, "spec.vdpaType", "kvrail makes no vDPA devices: it will set up no port of this policy");
+	if (s->bridge && s->bridge->ovs)
+		complain(c, true, "spec.bridge", "kvrail manages no software bridges: it leaves them alone");
+}
+
 void api_policy_validate(const void *object, struct complaints *c)
 {
 	const struct api_policy *p = object;
@@ -233,6 +242,8 @@ void api_policy_validate(const void *object, struct complaints *c)
 	check_selector(p, c);
 	check_net_filter(s, c);
 	check_combination(s, c);
+	if (!complaints_errors(c))
+		check_unsupported(s, c);
 	if (s->mtu && s->mtu < ETH_MIN_MTU)
 		complain(c, false, "spec.mtu", "%lld is below %d", (long long)s->mtu, ETH_MIN_MTU);
 	if (s->mtu > IP_MAX_MTU)

@@ -72,13 +72,13 @@ static const struct field api_policy_spec_table_fields[] = {
 	{ .name = "eSwitchMode", .type = FIELD_STR, AT(api_policy_spec, eswitch_mode), ONE_OF("legacy", "switchdev"),
 	  .doc = "Mode of the card's embedded switch; legacy when absent." },
 	{ .name = "vdpaType", .type = FIELD_STR, AT(api_policy_spec, vdpa_type), ONE_OF("virtio", "vhost"),
-	  .doc = "Makes a vDPA device of each VF; only in switchdev mode." },
+	  .doc = "Kind of vDPA device for each VF; only in switchdev mode. kvrail makes none and leaves such ports as they are." },
 	{ .name = "excludeTopology", .type = FIELD_BOOL, AT(api_policy_spec, exclude_topology),
 	  .doc = "Keeps the NUMA node of the VFs from the kubelet." },
 	{ .name = "externallyManaged", .type = FIELD_BOOL, AT(api_policy_spec, externally_managed),
 	  .doc = "Somebody else creates the VFs; they are only configured and handed out." },
 	{ .name = "bridge", .type = FIELD_OBJECT, AT(api_policy_spec, bridge), .of = &api_bridge_table,
-	  .doc = "A software bridge for the PF; only in switchdev mode." },
+	  .doc = "A software bridge for the PF; only in switchdev mode. Kept for the SR-IOV operator: kvrail manages no bridges." },
 };
 static TABLE(api_policy_spec_table, api_policy_spec, "SriovNetworkNodePolicySpec");
 

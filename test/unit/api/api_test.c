@@ -163,6 +163,14 @@ static void policy_rules_speak_the_webhooks_words(void **state)
 	good(POLICY("  resourceName: r\n  nicSelector: {vendor: '8086', deviceID: 10c9}\n"));
 }
 
+static void what_the_operator_does_and_kvrail_does_not_is_a_warning(void **state)
+{
+	warned(POLICY("  resourceName: r\n  vdpaType: vhost\n  eSwitchMode: switchdev\n  nicSelector: {vendor: 15b3}\n"),
+	       "~8 spec.vdpaType: kvrail makes no vDPA devices: it will set up no port of this policy");
+	warned(POLICY("  resourceName: r\n  bridge: {ovs: {}}\n  eSwitchMode: switchdev\n  nicSelector: {vendor: 15b3}\n"),
+	       "~8 spec.bridge: kvrail manages no software bridges: it leaves them alone");
+}
+
 static void a_policy_named_default_is_not_judged(void **state)
 {
 	good("apiVersion: sriovnetwork.openshift.io/v1\nkind: SriovNetworkNodePolicy\nmetadata: {name: default}\n"
@@ -318,6 +326,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(an_mtu_that_no_port_takes_is_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(unknown_fields_are_warned_of_with_the_nearest_name, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(policy_rules_speak_the_webhooks_words, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_the_operator_does_and_kvrail_does_not_is_a_warning, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_policy_named_default_is_not_judged, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(pf_names_carry_a_vf_range_after_a_hash, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(json_inside_a_network_is_checked, set_up, tear_down),
