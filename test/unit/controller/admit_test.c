@@ -340,6 +340,13 @@ static void policy_is_held_to_those_that_are_there(void **state)
 			       "numVfs(8) in CR new is higher than the virtual functions allocated for the PF externally value(0)"));
 	assert_non_null(strstr(said(&t, "new", "gpu", "\"vendor\":\"15b3\"", ",\"numVfs\":129"),
 			       "numVfs(129) in CR new exceed the maximum allowed value(128) interface(p2)"));
+	/* the API server has not made its name yet */
+	ask(&t, ADMIT_VALIDATE, "kvrail-system", "CREATE",
+	    "{\"apiVersion\":\"sriovnetwork.openshift.io/v1\",\"kind\":\"SriovNetworkNodePolicy\",\"metadata\":{\"generateName\":\"a-\"},"
+	    "\"spec\":{\"resourceName\":\"r\",\"nodeSelector\":{},\"nicSelector\":{\"pfNames\":[\"p9\"]},\"numVfs\":8}}");
+	assert_int_equal(t.verdict, ADMIT_UNCHANGED);
+	assert_string_equal(said(&t, "new", "cpu", "\"vendor\":\"15b3\"", ",\"numVfs\":8,\"eSwitchMode\":\"switchdev\",\"vdpaType\":\"vhost\""),
+			    "spec.vdpaType: kvrail makes no vDPA devices: it will set up no port of this policy");
 	arena_free(t.a);
 }
 
