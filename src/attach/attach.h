@@ -85,7 +85,7 @@ struct attach_cluster {
 	/*
 	 * Run the plugin at @path where the runtime runs such, with the host's programs and files around it (the agent's container has
 	 * neither iptables nor another plugin's socket): the shim does it. @caller is that of the request's cni_env; @env are
-	 * its CNI_ variables ("NAME=VALUE", NULL-terminated). -ENOTCONN: no shim is there that can (none asked, or it has left): run it here.
+	 * its CNI_ variables ("NAME=VALUE", NULL-terminated). -ENOTCONN: no shim is there that can (none asked, or it has left): run it here, unless .contained.
 	 * -ENOENT, -EACCES, ...: it could not be executed. NULL: always here.
 	 */
 	int (*run_plugin)(void *caller, struct arena *a, const char *path, const char *const *env, const char *in, size_t in_len,

@@ -97,7 +97,7 @@ int delegate_del(struct arena *a, struct delegate *d, struct cni_failure *f)
 		char *out;
 		int r = run_one(a, d, "DEL", i, prev, NULL, &out, &why);
 
-		if (r && !first) {
+		if (r && (!first || f->e.code == -ENOENT)) {
 			first = r;
 			*f = why;
 		}

@@ -22,7 +22,10 @@ int delegate_parse(struct arena *a, const char *source, const char *text, const 
 int delegate_add(struct arena *a, struct delegate *d, struct cniresult *ret, struct cni_failure *f);
 /* Cache another result than the plugins gave. */
 int delegate_cache(struct arena *a, const struct delegate *d, const struct cniresult *res, struct err *e);
-/* In reverse, with the cached result where there is one; all are tried and the first failure is told. The cached result goes when all succeeded. */
+/*
+ * In reverse, with the cached result where there is one; all are tried and the first failure is told, that a plugin is not there (-ENOENT) only
+ * when nothing else failed. The cached result goes when all succeeded.
+ */
 int delegate_del(struct arena *a, struct delegate *d, struct cni_failure *f);
 /* With the cached result. Configurations before 0.4.0 have no CHECK and pass, as do those that disable it. */
 int delegate_check(struct arena *a, struct delegate *d, struct cni_failure *f);

@@ -354,16 +354,20 @@ static int run_there(struct arena *a, const char *type, const struct plugin_call
 static int run(struct arena *a, const char *type, const struct plugin_call *call, const char *conf, struct attach_ran *ret, struct err *e)
 {
 	unsigned timeout_ms = call->timeout_ms ? call->timeout_ms : PLUGIN_TIMEOUT_MS;
-	int r = -ENOTCONN;
+	bool there = call->cluster && call->cluster->run_plugin && call->caller;
+	bool only_there = there && call->cluster->contained; /* here are not the files that it works on */
+	int r = there ? run_there(a, type, call, conf, timeout_ms, ret, e) : -ENOTCONN;
 	char *path;
 
-	if (call->cluster && call->cluster->run_plugin && call->caller)
-		r = run_there(a, type, call, conf, timeout_ms, ret, e);
-	if (r == -ENOTCONN || r == -ENOENT || r == -EINVAL) {
-		r = plugin_find(a, call->dirs, type, &path, e);
-		if (r < 0)
-			return r;
-		r = run_here(a, path, environment(a, call, true), conf, timeout_ms, ret, e);
+	if (r == -ENOTCONN && only_there) {
+		r = err_set(e, -EAGAIN, "%s waits for the runtime's next request: the kvrail-cni that would run it has left", call->command);
+	} else if (r == -ENOTCONN || r == -ENOENT || r == -EINVAL) {
+		int found = plugin_find(a, call->dirs, type, &path, e);
+
+		if (found < 0)
+			return found;
+		if (!only_there)
+			r = run_here(a, path, environment(a, call, true), conf, timeout_ms, ret, e);
 	}
 	return r < 0 ? err_wrap(e, r, "plugin \"%s\"", type) : 0;
 }
@@ -376,7 +380,7 @@ int plugin_run(struct arena *a, const char *type, const struct plugin_call *call
 
 	if (r < 0) {
 		f->details = NULL;
-		return f->code = r == -ENOENT || r == -EINVAL ? CNI_INVALID_CONFIG : r == -ETIMEDOUT ? CNI_TRY_AGAIN : CNI_INTERNAL;
+		return f->code = r == -ENOENT || r == -EINVAL ? CNI_INVALID_CONFIG : r == -ETIMEDOUT || r == -EAGAIN ? CNI_TRY_AGAIN : CNI_INTERNAL;
 	}
 	r = plugin_judge(a, type, call, &ran, f);
 	if (r == 0)

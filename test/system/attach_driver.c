@@ -13,7 +13,7 @@
  * configurations (NS.NAME.resource beside it: its resource, empty for none). KVRAIL_CRASH_AT kills the process at a step; KVRAIL_SOFT_ROCE allows soft RoCE.
  * With KVRAIL_TEST_CLUSTER the engine is one in a cluster: STATE/pods/NS.NAME.json is a pod {"uid", "annotations", "containers": [{"name",
  * "env": [NAMES], "gpu", "devices": {RESOURCE: [IDS]}}]}, any.json every other; status/NS.NAME and events are what it wrote; cdi, env, conf and cni are its folders.
- * KVRAIL_TEST_CONTAINED: as in a container, plugins are run for requests only, by the runtime's side. KVRAIL_TEST_BIN: where plugins are. KVRAIL_TEST_TIMEOUT: of theirs, in ms. KVRAIL_TEST_NO_CDI: the runtime has none.
+ * KVRAIL_TEST_CONTAINED: as in a container, plugins are run for requests only, by the runtime's side; KVRAIL_TEST_LEAVES=N: which is killed after its N-th. KVRAIL_TEST_BIN: where plugins are. KVRAIL_TEST_TIMEOUT: of theirs, in ms. KVRAIL_TEST_NO_CDI: the runtime has none.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -35,6 +35,7 @@ struct driver {
 	struct attach_engine *en;
 	struct store *store;
 	const char *devices, *crash_at, *state;
+	int ran, leaves; /* plugins that the runtime's side ran, and after how many it is killed; 0: never */
 };
 
 static bool is_taken(const char *name, const char **taken, size_t n)
@@ -219,9 +220,12 @@ static int run_plugin(void *caller, struct arena *a, const char *path, const cha
 {
 	int input = memfd_create("in", 0), output = memfd_create("out", 0), status;
 	char *text = arena_alloc(a, CONF_MAX);
+	struct driver *d = caller;
 	ssize_t n;
 	pid_t pid;
 
+	if (d->leaves && d->ran == d->leaves)
+		return -ENOTCONN;
 	if (access(path, X_OK) < 0)
 		return err_errno(e, -errno, "%s", path);
 	if (write(input, in, in_len) != (ssize_t)in_len || lseek(input, 0, SEEK_SET) || (pid = fork()) < 0)
@@ -239,6 +243,8 @@ static int run_plugin(void *caller, struct arena *a, const char *path, const cha
 	*ret = (struct attach_ran){ .status = WEXITSTATUS(status), .out = text, .out_len = (size_t)n, .err = "" };
 	close(input);
 	close(output);
+	if (++d->ran == d->leaves)
+		return err_set(e, -ETIMEDOUT, "%s: the runtime gave up on it", path);
 	return 0;
 }
 
@@ -254,6 +260,8 @@ static void in_cluster(struct driver *d, struct arena *a)
 	};
 	if (getenv("KVRAIL_TEST_CONTAINED"))
 		d->cluster.run_plugin = run_plugin, d->cluster.contained = true;
+	if (getenv("KVRAIL_TEST_LEAVES"))
+		d->leaves = atoi(getenv("KVRAIL_TEST_LEAVES"));
 	d->host.cluster = &d->cluster;
 }
 

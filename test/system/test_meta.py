@@ -504,6 +504,40 @@ def test_in_a_container_an_end_that_was_cut_short_waits_for_a_request_to_run_plu
     node.assert_clean()
 
 
+@pytest.mark.parametrize("ends", ["its DEL", "the recovery and another pod's request"])
+def test_in_a_container_an_add_whose_shim_left_stays_known_until_a_request_undoes_it(two_pods, ends, monkeypatch):
+    node = two_pods
+    monkeypatch.setenv("KVRAIL_TEST_CONTAINED", "1")
+    monkeypatch.setenv("KVRAIL_TEST_LEAVES", "1")
+    r = node.cni("ADD", check=False).json
+    assert "the runtime gave up on it" in r["msg"] and "DEL waits for the runtime's next request" in r["details"], r
+    a, = node.list()
+    assert a["state"] == "adding" and "eth0" in links(node.pod) and node.before.items() <= node.host_links().items() and node.leases() == []
+    monkeypatch.delenv("KVRAIL_TEST_LEAVES")
+    if ends == "its DEL":
+        node.cni("DEL")
+    else:
+        node.driver("recover")
+        a, = node.list()
+        assert a["state"] == "deleting" and a["rails"] == [] and "eth0" in links(node.pod)
+        node.cni("DEL", container="c2", pod=node.pods[1])
+    assert "eth0" not in links(node.pod)
+    node.assert_clean()
+
+
+def test_a_plugin_that_is_not_there_hides_none_whose_del_failed(node, monkeypatch):
+    monkeypatch.setenv("KVRAIL_TEST_CONTAINED", "1")
+    monkeypatch.setenv("KVRAIL_TEST_LEAVES", "3")  # within the undo, which begins with the plugin that is not there
+    node.default["plugins"].append({"type": "odd"})
+    node.put_default()
+    r = node.cni("ADD", check=False).json
+    assert 'plugin "odd" is not found' in r["msg"] and "the runtime gave up on it" in r["details"] and len(node.list()) == 1, r
+    monkeypatch.delenv("KVRAIL_TEST_LEAVES")
+    node.plugin("odd", "#!/bin/sh\n")
+    node.cni("DEL")
+    node.assert_clean()
+
+
 def test_an_agent_killed_while_a_plugin_works_takes_it_along(node):
     """A plugin that went on with an ADD while the next agent undoes it would leak."""
     node.plugin("odd", f"#!/bin/sh\n[ $CNI_COMMAND = ADD ] || exit 0\ntouch {node.state}/working\nsleep 5\ntouch {node.state}/went-on\n")
