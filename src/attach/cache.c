@@ -149,6 +149,11 @@ int scratch_parse(struct arena *a, const char *text, size_t len, struct scratch_
 	return 0;
 }
 
+bool scratch_is_there(struct arena *a, const char *cni_dir, const char *container)
+{
+	return access(arena_printf(a, "%s/%s", cni_dir, container), F_OK) == 0;
+}
+
 int scratch_read(struct arena *a, const char *cni_dir, const char *container, struct scratch_delegate **ret, size_t *ret_n, struct err *e)
 {
 	_cleanup_free_ char *text = NULL;

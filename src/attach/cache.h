@@ -41,6 +41,7 @@ struct scratch_delegate {
 
 /* -EBADMSG: no scratch file. An empty one (Multus would crash on it) has no delegates. */
 int scratch_parse(struct arena *a, const char *text, size_t len, struct scratch_delegate **ret, size_t *ret_n, struct err *e);
+bool scratch_is_there(struct arena *a, const char *cni_dir, const char *container);
 /* -ENOENT: there is none. */
 int scratch_read(struct arena *a, const char *cni_dir, const char *container, struct scratch_delegate **ret, size_t *ret_n, struct err *e);
 int scratch_remove(const char *cni_dir, const char *container, struct err *e);

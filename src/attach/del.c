@@ -120,7 +120,7 @@ void attach_recover_by(struct attach_engine *en, void *caller)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
 	struct request_id *ids = NULL, *id;
-	uint64_t begun = clock_ns();
+	uint64_t until = clock_ns() + BY_REQUEST_MS * 1000000ull;
 	size_t n = 0;
 
 	pthread_mutex_lock(&en->lock);
@@ -133,8 +133,9 @@ void attach_recover_by(struct attach_engine *en, void *caller)
 		*id = (struct request_id){ arena_strdup(a, at->container), arena_strdup(a, at->ifname) };
 	}
 	pthread_mutex_unlock(&en->lock);
-	for (size_t i = 0; i < n && clock_ns() - begun < BY_REQUEST_MS * 1000000ull; i++)
+	for (size_t i = 0; i < n && clock_ns() < until; i++)
 		finish(en, &ids[i], caller);
+	spool_finish(en, caller, until);
 }
 
 static bool is_valid(const struct request *rq, const struct request_id *id)

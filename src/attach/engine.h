@@ -129,6 +129,8 @@ void meta_undo_delegate(struct attach_engine *en, const struct attachment *at, s
 void meta_undo_files(const struct attachment *at, struct strbuf *failures);
 /* A DEL of a container that the journal does not know: what Multus noted of it, else its default network. */
 int meta_del_unknown(struct attach_engine *en, struct arena *a, const struct request *rq, struct cni_failure *f);
+/* Did Multus start it? */
+bool meta_has_notes(struct attach_engine *en, struct arena *a, const struct request *rq);
 int meta_check(struct attach_engine *en, struct arena *a, const struct request *rq, const struct attachment *at, struct cni_failure *f);
 int meta_status(struct attach_engine *en, struct arena *a, const struct request *rq, struct cni_failure *f);
 int meta_gc(struct attach_engine *en, struct arena *a, const struct request *rq, struct cni_failure *f);
@@ -175,7 +177,9 @@ struct request_id *engine_ids(struct attach_engine *en, struct arena *a, const c
 /* ipam-verb.c: a request to us as IPAM plugin of another maker's. It takes no lock: the request that it may be part of holds it. */
 int ipam_verb(struct attach_engine *en, struct arena *a, const struct request *rq, char **reply, struct cni_failure *f);
 
-/* spool.c: apply the DELs that the shim left, in order. */
+/* spool.c: apply the DELs that the shim left, in order. Those of pods that Multus started keep their file until spool_finish(). */
 int spool_apply(struct attach_engine *en, struct err *e);
+/* Their plugins, by @caller's shim (NULL: here), until clock_ns() says @until_ns. What fails is logged and stays for the next call. */
+void spool_finish(struct attach_engine *en, void *caller, uint64_t until_ns);
 
 #endif

@@ -169,6 +169,14 @@ int meta_del_unknown(struct attach_engine *en, struct arena *a, const struct req
 	return 0;
 }
 
+bool meta_has_notes(struct attach_engine *en, struct arena *a, const struct request *rq)
+{
+	struct cni_failure f;
+	struct meta_conf mc;
+
+	return meta_parse(a, rq->conf, en->host.cluster, &mc, &f) == 0 && scratch_is_there(a, mc.cni_dir, rq->container);
+}
+
 int meta_check(struct attach_engine *en, struct arena *a, const struct request *rq, const struct attachment *at, struct cni_failure *f)
 {
 	for (size_t i = 0; i < at->n_delegates; i++) {

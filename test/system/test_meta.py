@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """ADD and DEL of the meta plugin in real namespaces: Debian's CNI plugins make the default network, veths stand for VFs, files for the cluster."""
+import base64
 import json
 import os
 import pathlib
@@ -100,6 +101,10 @@ def two_pods(tmp_path):
     n.close()
 
 
+def b64(text):
+    return base64.b64encode(text.encode()).decode()
+
+
 def addresses(link, family="inet"):
     return [f"{a['local']}/{a['prefixlen']}" for a in link["addr_info"] if a["family"] == family]
 
@@ -188,7 +193,6 @@ def test_results_are_cached_as_libcni_does(node):
     c = json.loads((node.state / "cni/results" / name).read_text())
     assert c["kind"] == "cniCacheV1" and c["containerId"] == "c1" and c["ifName"] == "eth0" and c["networkName"] == "cbr0"
     assert ["K8S_POD_NAME", "c1"] in c["cniArgs"] and c["cniArgs"][0] == ["IgnoreUnknown", "true"] and c["netns"] == f"/run/netns/{node.pod}"
-    import base64
     assert json.loads(base64.b64decode(c["config"]))["plugins"][0]["type"] == "bridge"
     assert c["result"]["ips"][0]["address"].startswith("10.88.0.")
 
@@ -416,8 +420,8 @@ def test_del_tries_all_and_tells_what_failed(node):
     node.assert_clean()
 
 
-def test_a_pod_that_go_multus_started_is_torn_down_by_its_notes(node):
-    import base64
+def start_by_go_multus(node):
+    """A pod as Multus leaves it: two interfaces, an address of its rail, and its notes."""
     conf = json.dumps({**node.default, "name": "cbr0"})
     extra = json.dumps({"cniVersion": "0.3.1", "name": "side", "type": "ptp", "ipam": {"type": "host-local", "dataDir": f"{node.state}/host-local",
                                                                                       "subnet": "10.96.0.0/24"}})
@@ -426,7 +430,6 @@ def test_a_pod_that_go_multus_started_is_torn_down_by_its_notes(node):
     for c, ifname in [(json.dumps(bridge), "eth0"), (extra, "extra0")]:
         subprocess.run(["ip", "netns", "exec", node.host, f"{PLUGINS}/{json.loads(c)['type']}"], input=c, text=True, check=True, capture_output=True,
                        env={**env, "CNI_IFNAME": ifname})
-    b64 = lambda s: base64.b64encode(s.encode()).decode()
     scratch = [{"Conf": {}, "Name": "cbr0", "Bytes": b64(conf)}, {"Name": "llm/side", "ifnameRequest": "extra0", "Bytes": b64(extra), "ipRequest": None}]
     (node.state / "cni/old1").write_text(json.dumps(scratch))
     assert set(links(node.pod)) == {"lo", "eth0", "extra0"}
@@ -435,6 +438,11 @@ def test_a_pod_that_go_multus_started_is_torn_down_by_its_notes(node):
             "CNI_KVRAIL_PLUGIN": "whereabouts", "CNI_ARGS": "K8S_POD_NAMESPACE=llm;K8S_POD_NAME=old"}
     node.driver("request", stdin=json.dumps({"cniVersion": "1.0.0", "name": "rail", "type": "sriov", "ipam": IPAM}), env=ipam)
     assert len(node.leases()) == 1
+    return scratch
+
+
+def test_a_pod_that_go_multus_started_is_torn_down_by_its_notes(node):
+    scratch = start_by_go_multus(node)
     # the plugin that moved its VF is called to bring it back; that it fails holds up nothing
     rail = json.dumps({"cniVersion": "1.0.0", "name": "rail", "type": "sriov", "ipam": IPAM})
     (node.state / "cni/old1").write_text(json.dumps([*scratch, {"Name": "llm/rail", "ifnameRequest": "net1", "Bytes": b64(rail)}]))
@@ -448,6 +456,27 @@ def test_a_pod_that_go_multus_started_is_torn_down_by_its_notes(node):
     node.cni("DEL", container="old2")
     (node.state / "cni/old3").write_text("{cut sh")
     node.cni("DEL", container="old3")
+
+
+@pytest.mark.parametrize("contained", [False, True])
+def test_a_spooled_del_of_a_pod_that_go_multus_started_undoes_all_that_it_noted(two_pods, contained, monkeypatch):
+    node = two_pods
+    if contained:
+        monkeypatch.setenv("KVRAIL_TEST_CONTAINED", "1")
+    start_by_go_multus(node)
+    env = {"CNI_COMMAND": "DEL", "CNI_CONTAINERID": "old1", "CNI_IFNAME": "eth0", "CNI_PATH": PLUGINS, "CNI_NETNS": f"/run/netns/{node.pod}",
+           "CNI_KVRAIL_PLUGIN": "kvrail", "CNI_ARGS": "K8S_POD_NAMESPACE=llm;K8S_POD_NAME=old"}
+    (node.state / "spool").mkdir()
+    (node.state / "spool/00001-7.json").write_text(json.dumps({"env": env, "exec": True, "config": b64(json.dumps(node.conf))}))
+    node.driver("recover")
+    assert node.leases() == []
+    if contained:  # what the plugins need is where the runtime runs them
+        assert set(links(node.pod)) == {"lo", "eth0", "extra0"} and node.files("spool") == ["00001-7.notes"]
+        node.driver("recover")
+        assert node.files("spool") == ["00001-7.notes"]
+        node.cni("DEL", container="c2", pod=node.pods[1])
+    assert set(links(node.pod)) == {"lo"} and node.files("spool") == [] and not (node.state / "cni/old1").exists()
+    node.assert_clean()
 
 
 def test_dels_that_come_again_succeed(node):
