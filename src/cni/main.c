@@ -19,7 +19,6 @@
 #define BODY_MAX (4u << 20) /* base64 of CONF_MAX, and the environment */
 #define REPLY_MAX (4u << 20)
 #define ANSWER_MAX (2u << 20) /* base64 of what a plugin prints */
-#define ORDERS_MAX 64
 #define ADD_WAIT_MS "10000" /* for an agent that restarts; KVRAIL_WAIT_MS sets another */
 #define ADD_TIMEOUT_S 230 /* the kubelet gives a sandbox four minutes */
 #define DEL_TIMEOUT_S 60
@@ -217,8 +216,8 @@ static int carry(const char *name, const char *command)
 	if (t.full)
 		return fail((size_t)len, CODE_INVALID_ENV, "the CNI_* environment is too large", NULL);
 	r = ask("/cni", add ? (unsigned)atoi(env_or("KVRAIL_WAIT_MS", ADD_WAIT_MS)) : 0, &t, add, &rp);
-	/* the answer is an order to run a plugin, and then what to do next */
-	for (unsigned i = 0; r == 0 && rp.status == 200 && text_member(rp.body, rp.len, "Exec", &order, &n) && i < ORDERS_MAX; i++) {
+	/* the answer is an order to run a plugin, and then what to do next; the agent bounds how long it goes on */
+	while (r == 0 && rp.status == 200 && text_member(rp.body, rp.len, "Exec", &order, &n)) {
 		answer = (struct text){ answered, 0, sizeof(answered), false };
 		if (!plugin_run(reply + (order - reply), n, &answer))
 			return fail((size_t)len, CODE_INTERNAL, "the kvrail agent ordered a plugin that cannot be understood", NULL);

@@ -262,6 +262,13 @@ def test_several_plugins_in_turn_and_then_an_error_of_the_agent(shim):
     assert [a["id"] for _, a in agent.requests[1:]] == ["1", "2"]
 
 
+def test_however_many_plugins_are_ordered_the_result_is_what_comes_last(shim):
+    """After a reboot the first pod's request ends the deletions of all others: two plugins for each."""
+    Conversation(shim.dir / "sock", *[order("/nonexistent/bridge", id=str(i)) for i in range(100)], RESULT)
+    r = shim("ADD")
+    assert r.returncode == 0 and json.loads(r.stdout) == {"cniVersion": "1.0.0"}, r.stdout
+
+
 def test_a_plugin_that_is_not_there_is_told_by_its_errno(shim):
     agent = Conversation(shim.dir / "sock", order("/nonexistent/bridge"), RESULT)
     shim("ADD")
