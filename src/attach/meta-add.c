@@ -341,15 +341,27 @@ static int default_routes(void *arg)
 	return r;
 }
 
-/* Of a result the default routes that are no longer there. */
-static void filter_result(struct cniresult *res, const struct net *net)
+/* A result's default routes as they are now: without those that were taken away, with those that were asked for. */
+static void edit_result(struct arena *a, struct cniresult *res, const struct net *net)
 {
-	size_t n = 0;
+	static const char *const dst[] = { "0.0.0.0/0", "::/0" };
+	size_t n = 0, n_asked = net->item && (res->n_interfaces || res->n_ips) ? net->item->n_default_route : 0;
+	bool drop[] = { net->filter_v4, net->filter_v6 };
 
+	for (size_t i = 0; i < n_asked; i++)
+		if (*net->item->default_route[i])
+			drop[strchr(net->item->default_route[i], ':') != NULL] = true;
 	for (size_t i = 0; i < res->n_routes; i++)
-		if (!(net->filter_v4 && !strcmp(res->routes[i].dst, "0.0.0.0/0")) && !(net->filter_v6 && !strcmp(res->routes[i].dst, "::/0")))
+		if (!(drop[0] && !strcmp(res->routes[i].dst, dst[0])) && !(drop[1] && !strcmp(res->routes[i].dst, dst[1])))
 			res->routes[n++] = res->routes[i];
 	res->n_routes = n;
+	for (size_t i = 0; i < n_asked; i++) {
+		const char *gw = net->item->default_route[i];
+
+		if (*gw)
+			*(struct cniresult_route *)arena_push(a, &res->routes, &res->n_routes, sizeof(*res->routes)) =
+				(struct cniresult_route){ .dst = dst[strchr(gw, ':') != NULL], .gw = gw };
+	}
 }
 
 int meta_default_routes(struct add_work *w, struct cni_failure *f)
@@ -371,7 +383,7 @@ int meta_default_routes(struct add_work *w, struct cni_failure *f)
 
 		if (w->nets[i].ours)
 			continue;
-		filter_result(&w->results[i], &w->nets[i]);
+		edit_result(w->a, &w->results[i], &w->nets[i]);
 		/* what CHECK will compare with */
 		r = meta_delegate(w->en, w->a, w->at, record_of(w, i), w->rq->netns, NULL, &d, &f->e);
 		if (r == 0)

@@ -23,6 +23,27 @@ static const struct attachment_rail *rail_of(const struct add_work *w, const str
 	return NULL;
 }
 
+/* Of a rail: its network's own, unless the annotation gives that family to another network or another gateway. */
+static void add_gateways(struct arena *a, const struct net *net, struct netstatus *s)
+{
+	bool drop[] = { net->filter_v4, net->filter_v6 };
+
+	for (size_t i = 0; net->item && i < net->item->n_default_route; i++) {
+		const char *gw = net->item->default_route[i];
+
+		if (!*gw)
+			continue;
+		drop[strchr(gw, ':') != NULL] = true;
+		*(const char **)arena_push(a, &s->gateways, &s->n_gateways, sizeof(*s->gateways)) = gw;
+	}
+	for (size_t i = 0; i < net->rail.ipam.n_routes; i++) {
+		const struct ipam_route *route = &net->rail.ipam.routes[i];
+
+		if (route->gw && ((!strcmp(route->dst, "0.0.0.0/0") && !drop[0]) || (!strcmp(route->dst, "::/0") && !drop[1])))
+			*(const char **)arena_push(a, &s->gateways, &s->n_gateways, sizeof(*s->gateways)) = route->gw;
+	}
+}
+
 static void status_of_rail(struct add_work *w, const struct net *net, struct netstatus **list, size_t *n)
 {
 	const struct rail_work *work = NULL;
@@ -36,13 +57,7 @@ static void status_of_rail(struct add_work *w, const struct net *net, struct net
 				 .dns = net->rail.ipam.dns, .pci = rec->vf, .rdma = rec->rdma, .pf_pci = rec->pf_pci };
 	for (size_t i = 0; i < rec->n_addresses; i++)
 		*(const char **)arena_push(w->a, &s->ips, &s->n_ips, sizeof(*s->ips)) = netstatus_ip(w->a, rec->addresses[i]);
-	for (size_t i = 0; i < net->rail.ipam.n_routes; i++) {
-		const struct ipam_route *route = &net->rail.ipam.routes[i];
-
-		if ((!strcmp(route->dst, "0.0.0.0/0") && !net->filter_v4) || (!strcmp(route->dst, "::/0") && !net->filter_v6))
-			if (route->gw)
-				*(const char **)arena_push(w->a, &s->gateways, &s->n_gateways, sizeof(*s->gateways)) = route->gw;
-	}
+	add_gateways(w->a, net, s);
 }
 
 static struct netstatus *make_status(struct add_work *w, size_t *ret_n)
@@ -58,16 +73,12 @@ static struct netstatus *make_status(struct add_work *w, size_t *ret_n)
 			status_of_rail(w, net, &list, ret_n);
 			continue;
 		}
-		netstatus_of_result(w->a, &w->results[i], net->network, net->ifname, net->master, &list, ret_n);
-		if (*ret_n > before && net->device_id) {
+		netstatus_of_result(w->a, &w->results[i], net->network, net->master, &list, ret_n);
+		for (; net->device_id && before < *ret_n; before++) {
 			list[before].pci = list[before].pci ? list[before].pci : net->device_id;
 			list[before].rdma = net->rdma;
 			list[before].pf_pci = net->pf_pci;
 		}
-		for (size_t k = 0; *ret_n > before && net->item && k < net->item->n_default_route; k++)
-			if (*net->item->default_route[k])
-				*(const char **)arena_push(w->a, &list[before].gateways, &list[before].n_gateways, sizeof(char *)) =
-					net->item->default_route[k];
 	}
 	return list;
 }

@@ -34,54 +34,58 @@ static void add_gateways(struct arena *a, const struct cniresult *res, struct ne
 	}
 }
 
-static void add_ips(struct arena *a, const struct cniresult *res, struct netstatus *s, int64_t interface)
+static bool is_in_pod(const struct cniresult_interface *in)
 {
-	for (size_t i = 0; i < res->n_ips; i++)
-		if (interface < 0 || res->ips[i].interface < 0 || res->ips[i].interface == interface)
-			*(const char **)arena_push(a, &s->ips, &s->n_ips, sizeof(*s->ips)) = netstatus_ip(a, res->ips[i].address);
+	return in->sandbox && *in->sandbox;
 }
 
-/* Which interface the routes' gateways belong to: the first with a gateway of its own, else the first in the pod. */
-static int64_t gateway_interface(const struct cniresult *res, int64_t first)
+/* Which of several is the pod's default: that of the first gateway, wherever it is, else the first in the pod. */
+static size_t default_interface(const struct cniresult *res)
 {
-	for (size_t i = 0; i < res->n_ips; i++)
-		if (res->ips[i].gateway && res->ips[i].interface >= 0)
-			return res->ips[i].interface;
-	return first;
+	size_t i = 0;
+
+	for (size_t k = 0; k < res->n_ips; k++)
+		if (res->ips[k].gateway && res->ips[k].interface >= 0)
+			return (size_t)res->ips[k].interface;
+	while (i < res->n_interfaces && !is_in_pod(&res->interfaces[i]))
+		i++;
+	return i;
 }
 
-void netstatus_of_result(struct arena *a, const struct cniresult *res, const char *network, const char *ifname, bool is_default,
-			 struct netstatus **list, size_t *n)
+/* Of several the last one gets the addresses that name none. */
+static size_t last_interface(const struct cniresult *res)
 {
-	int64_t first = -1;
-	size_t in_pod = 0;
+	size_t last = 0;
 
-	for (size_t i = 0; i < res->n_interfaces; i++) {
-		if (!res->interfaces[i].sandbox || !*res->interfaces[i].sandbox)
-			continue;
-		first = first < 0 ? (int64_t)i : first;
-		in_pod++;
-	}
-	if (in_pod == 0) { /* older forms name no interface */
-		struct netstatus *s = arena_push(a, list, n, sizeof(*s));
+	for (size_t i = 0; i < res->n_interfaces; i++)
+		if (is_in_pod(&res->interfaces[i]))
+			last = i;
+	return last;
+}
 
-		*s = (struct netstatus){ .name = network, .interface = ifname, .is_default = is_default, .dns = res->dns };
-		add_ips(a, res, s, -1);
-		add_gateways(a, res, s);
-		return;
-	}
+void netstatus_of_result(struct arena *a, const struct cniresult *res, const char *network, bool is_default, struct netstatus **list, size_t *n)
+{
+	size_t dflt = default_interface(res), last = last_interface(res);
+	bool only = res->n_interfaces == 1;
+
 	for (size_t i = 0; i < res->n_interfaces; i++) {
 		const struct cniresult_interface *in = &res->interfaces[i];
 		struct netstatus *s;
 
-		if (!in->sandbox || !*in->sandbox)
+		if (!only && !is_in_pod(in))
 			continue;
 		s = arena_push(a, list, n, sizeof(*s));
-		*s = (struct netstatus){ .name = network, .interface = in->name, .mac = in->mac, .mtu = in->mtu,
-					 .is_default = is_default && (int64_t)i == first, .dns = res->dns, .pci = in->pci_id };
-		add_ips(a, res, s, in_pod > 1 ? (int64_t)i : -1);
-		if (in_pod == 1 || gateway_interface(res, first) == (int64_t)i)
-			add_gateways(a, res, s);
+		*s = (struct netstatus){ .name = network, .is_default = is_default && (only || i == dflt), .dns = res->dns };
+		if (is_in_pod(in)) {
+			s->interface = in->name;
+			s->mac = in->mac;
+			s->mtu = in->mtu;
+			s->pci = in->pci_id;
+		}
+		for (size_t k = 0; k < res->n_ips; k++)
+			if (only || res->ips[k].interface == (int64_t)i || (res->ips[k].interface < 0 && i == last))
+				*(const char **)arena_push(a, &s->ips, &s->n_ips, sizeof(*s->ips)) = netstatus_ip(a, res->ips[k].address);
+		add_gateways(a, res, s);
 	}
 }
 

@@ -17,9 +17,11 @@ struct netstatus {
 	size_t n_gateways;
 };
 
-/* The interfaces of a result that are in the pod: one entry each, appended to *list. */
-void netstatus_of_result(struct arena *a, const struct cniresult *res, const char *network, const char *ifname, bool is_default,
-			 struct netstatus **list, size_t *n);
+/*
+ * The interfaces of a result that are in the pod: one entry each, appended to *list. As CreateNetworkStatuses() has it: the sole interface of a result
+ * is told wherever it is, with all addresses; each of several has all default routes' gateways; a result that names no interface is not told.
+ */
+void netstatus_of_result(struct arena *a, const struct cniresult *res, const char *network, bool is_default, struct netstatus **list, size_t *n);
 
 char *netstatus_text(struct arena *a, const struct netstatus *list, size_t n);
 

@@ -34,7 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		    again.n_ips != res.n_ips || again.n_interfaces != res.n_interfaces || again.n_routes != res.n_routes)
 			abort();
 	}
-	netstatus_of_result(a, &res, "net", "eth0", true, &list, &n);
+	netstatus_of_result(a, &res, "net", true, &list, &n);
 	if (!netstatus_text(a, list, n))
 		abort();
 	return 0;

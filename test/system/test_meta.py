@@ -246,11 +246,27 @@ def test_a_network_can_have_the_default_route(node):
     routes = json.loads(ip("-j", "route", "show", "default", ns=node.pod))
     assert [(x["dev"], x["gateway"]) for x in routes] == [("net1", "10.77.0.254")]
     assert [x for x in r.get("routes", []) if x["dst"] == "0.0.0.0/0"] == []
+    assert [s.get("gateway") for s in node.status()] == [None, ["10.77.0.254"]]
     node.cni("CHECK")
     node.cni("DEL")
     node.assert_clean()
     node.make_pod(json.dumps([{"name": "a", "default-route": ["10.77.0.254"]}, {"name": "b", "default-route": ["10.77.0.253"]}]))
     assert "both give an IPv4 gateway" in node.cni("ADD", check=False).json["msg"]
+
+
+def test_the_default_route_of_another_makers_network_is_what_its_check_and_the_status_see(node):
+    node.nad("br", {"cniVersion": "1.0.0", "type": "bridge", "bridge": "cbr0", "ipam": {"type": "static", "routes": [{"dst": "0.0.0.0/0"}], "addresses": [
+        {"address": "10.99.0.7/24", "gateway": "10.99.0.1"}]}}, resource="")
+    node.make_pod(json.dumps([{"name": "br", "default-route": ["10.99.0.254"]}]), devices=[])
+    node.cni("ADD")
+    routes = json.loads(ip("-j", "route", "show", "default", ns=node.pod))
+    assert [(x["dev"], x["gateway"]) for x in routes] == [("net1", "10.99.0.254")]
+    cached = json.loads((node.state / "cni/results/br-c1-net1").read_text())["result"]
+    assert cached["routes"] == [{"dst": "0.0.0.0/0", "gw": "10.99.0.254"}]
+    assert [s.get("gateway") for s in node.status()] == [None, ["10.99.0.254"]]
+    node.cni("CHECK")
+    node.cni("DEL")
+    node.assert_clean()
 
 
 def test_cdi_gives_each_container_its_own_devices_and_leaves_what_it_sets(node):

@@ -229,6 +229,13 @@ static void multus_notes_are_read(void **state)
 			fail_msg("accepted: %s", bad[i]);
 }
 
+static void assert_same(const char *is, const char *want)
+{
+	assert_true(!is == !want);
+	if (want)
+		assert_string_equal(is, want);
+}
+
 static void network_status_is_written_as_multus_writes_it(void **state)
 {
 	struct fixture *f = *state;
@@ -242,7 +249,7 @@ static void network_status_is_written_as_multus_writes_it(void **state)
 							"\"ips\":[{\"interface\":1,\"address\":\"10.88.0.5/16\",\"gateway\":\"10.88.0.1\"}],"
 							"\"routes\":[{\"dst\":\"0.0.0.0/0\"}],\"dns\":{\"nameservers\":[\"9.9.9.9\"],\"search\":[]}}"),
 					 CNI_1_0_0, &res, &f->e), 0);
-	netstatus_of_result(f->a, &res, "cbr0", "eth0", true, &list, &n);
+	netstatus_of_result(f->a, &res, "cbr0", true, &list, &n);
 	assert_int_equal(n, 1);
 	rail.ips = ips;
 	rail.n_ips = 1;
@@ -258,23 +265,44 @@ static void network_status_is_written_as_multus_writes_it(void **state)
 	assert_string_equal(netstatus_text(f->a, NULL, 0), "[]");
 }
 
-static void several_interfaces_of_one_result_are_several_entries(void **state)
+/* CreateNetworkStatuses() of network-attachment-definition-client 1.7.6. */
+static void the_interfaces_of_a_result_are_told_as_multus_tells_them(void **state)
 {
+	static const struct {
+		const char *result;
+		size_t n;
+		int dflt; /* -1: none */
+		const char *interfaces[2], *ips[2], *gateways[2];
+	} cases[] = {
+		{ "{\"interfaces\":[{\"name\":\"a\",\"sandbox\":\"/s\"},{\"name\":\"h\"},{\"name\":\"b\",\"sandbox\":\"/s\"}],\"ips\":["
+		  "{\"interface\":0,\"address\":\"10.0.0.1/24\"},{\"interface\":2,\"address\":\"10.0.1.1/24\",\"gateway\":\"10.0.1.254\"}],"
+		  "\"routes\":[{\"dst\":\"0.0.0.0/0\",\"gw\":\"10.0.1.254\"}]}",
+		  2, 1, { "a", "b" }, { "10.0.0.1", "10.0.1.1" }, { "10.0.1.254", "10.0.1.254" } },
+		{ "{\"interfaces\":[{\"name\":\"a\",\"sandbox\":\"/s\"},{\"name\":\"b\",\"sandbox\":\"/s\"}],\"ips\":[{\"address\":\"10.0.0.1/24\"}]}",
+		  2, 0, { "a", "b" }, { NULL, "10.0.0.1" }, { NULL, NULL } },
+		{ "{\"interfaces\":[{\"name\":\"h\"},{\"name\":\"a\",\"sandbox\":\"/s\"}],\"ips\":["
+		  "{\"interface\":0,\"address\":\"10.0.0.254/24\",\"gateway\":\"10.0.0.9\"},{\"interface\":1,\"address\":\"10.0.0.1/24\"}]}",
+		  1, -1, { "a" }, { "10.0.0.1" }, { NULL } },
+		{ "{\"interfaces\":[{\"name\":\"h\"}],\"ips\":[{\"interface\":0,\"address\":\"10.0.0.1/24\"}]}", 1, 0, { NULL }, { "10.0.0.1" }, { NULL } },
+		{ "{\"ips\":[{\"address\":\"10.0.0.1/24\"}]}", 0, -1, { NULL }, { NULL }, { NULL } },
+	};
 	struct fixture *f = *state;
-	struct netstatus *list = NULL;
-	struct cniresult res;
-	size_t n = 0;
 
-	assert_int_equal(cniresult_parse(f->a, json(f, "{\"interfaces\":[{\"name\":\"a\",\"sandbox\":\"/s\"},{\"name\":\"h\"},{\"name\":\"b\",\"sandbox\":\"/s\"}],\"ips\":["
-							"{\"interface\":0,\"address\":\"10.0.0.1/24\"},{\"interface\":2,\"address\":\"10.0.1.1/24\",\"gateway\":\"10.0.1.254\"}],"
-							"\"routes\":[{\"dst\":\"0.0.0.0/0\",\"gw\":\"10.0.1.254\"}]}"), CNI_1_0_0, &res, &f->e), 0);
-	netstatus_of_result(f->a, &res, "x/y", "net1", true, &list, &n);
-	assert_int_equal(n, 2);
-	assert_true(list[0].is_default && !list[1].is_default);
-	assert_string_equal(list[1].interface, "b");
-	assert_string_equal(list[1].ips[0], "10.0.1.1");
-	assert_int_equal(list[0].n_gateways, 0);
-	assert_int_equal(list[1].n_gateways, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct netstatus *list = NULL;
+		struct cniresult res;
+		size_t n = 0;
+
+		assert_int_equal(cniresult_parse(f->a, json(f, cases[i].result), CNI_1_0_0, &res, &f->e), 0);
+		netstatus_of_result(f->a, &res, "x/y", true, &list, &n);
+		assert_int_equal(n, cases[i].n);
+		for (size_t k = 0; k < n; k++) {
+			assert_int_equal(list[k].is_default, cases[i].dflt == (int)k);
+			assert_same(list[k].interface, cases[i].interfaces[k]);
+			assert_same(list[k].n_ips ? list[k].ips[0] : NULL, cases[i].ips[k]);
+			assert_same(list[k].n_gateways ? list[k].gateways[0] : NULL, cases[i].gateways[k]);
+		}
+	}
 }
 
 static void a_plugins_failure_is_told_in_its_words(void **state)
@@ -360,7 +388,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_result_cache_is_libcnis, setup, teardown),
 		cmocka_unit_test_setup_teardown(multus_notes_are_read, setup, teardown),
 		cmocka_unit_test_setup_teardown(network_status_is_written_as_multus_writes_it, setup, teardown),
-		cmocka_unit_test_setup_teardown(several_interfaces_of_one_result_are_several_entries, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_interfaces_of_a_result_are_told_as_multus_tells_them, setup, teardown),
 		cmocka_unit_test_setup_teardown(plugins_are_run_where_the_runtime_is, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_plugins_failure_is_told_in_its_words, setup, teardown),
 	};
