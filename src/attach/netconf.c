@@ -219,22 +219,42 @@ static void inject(yyjson_mut_doc *doc, yyjson_mut_val *plugin, const char *devi
 		put(doc, cni, yyjson_get_str(k), yyjson_val_mut_copy(doc, yyjson_obj_iter_get_val(k)));
 }
 
+/* Into each plugin of a list, else into the plugin itself. */
+static void inject_all(yyjson_mut_doc *doc, yyjson_mut_val *root, bool list, const char *device_id, yyjson_val *cni_args)
+{
+	yyjson_mut_arr_iter it;
+	yyjson_mut_val *v;
+
+	if (!list) {
+		inject(doc, root, device_id, cni_args);
+		return;
+	}
+	yyjson_mut_arr_iter_init(yyjson_mut_obj_get(root, "plugins"), &it);
+	while ((v = yyjson_mut_arr_iter_next(&it)))
+		inject(doc, v, device_id, cni_args);
+}
+
 char *netconf_final(struct arena *a, const struct netconf *nc, const char *name, const char *device_id, yyjson_val *cni_args)
 {
 	yyjson_mut_doc *doc = doc_new(a);
-	yyjson_mut_val *root = yyjson_val_mut_copy(doc, nc->root), *v;
-	yyjson_mut_arr_iter it;
+	yyjson_mut_val *root = yyjson_val_mut_copy(doc, nc->root);
 
 	if (!nc->name && name)
 		put_str(doc, root, "name", name);
-	if (!nc->list) {
-		inject(doc, root, device_id, cni_args);
-	} else {
-		yyjson_mut_arr_iter_init(yyjson_mut_obj_get(root, "plugins"), &it);
-		while ((v = yyjson_mut_arr_iter_next(&it)))
-			inject(doc, v, device_id, cni_args);
-	}
+	inject_all(doc, root, nc->list, device_id, cni_args);
 	return doc_mut_to_json(a, root, false);
+}
+
+yyjson_val *netconf_with_args(struct arena *a, yyjson_val *conf, yyjson_val *cni_args)
+{
+	yyjson_mut_doc *doc = doc_new(a);
+	yyjson_mut_val *root = yyjson_val_mut_copy(doc, conf);
+	yyjson_alc alc = doc_alc(a);
+
+	if (!cni_args)
+		return conf;
+	inject_all(doc, root, yyjson_mut_is_arr(yyjson_mut_obj_get(root, "plugins")), NULL, cni_args);
+	return yyjson_doc_get_root(yyjson_mut_val_imut_copy(root, &alc));
 }
 
 /* Of the capability arguments those that the plugin declares. */

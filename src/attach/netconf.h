@@ -33,6 +33,9 @@ const char *netconf_type(const struct netconf *nc, size_t plugin);
  */
 char *netconf_final(struct arena *a, const struct netconf *nc, const char *name, const char *device_id, yyjson_val *cni_args);
 
+/* @conf, a plugin's or a list, with @cni_args merged in the same way; NULL: @conf itself. */
+yyjson_val *netconf_with_args(struct arena *a, yyjson_val *conf, yyjson_val *cni_args);
+
 /*
  * What plugin number @plugin reads from stdin: its own configuration with name, cniVersion, prevResult (NULL: none) and of @runtime (object of
  * capability arguments, NULL: none) what its "capabilities" declare. @extra (object or NULL): further members.

@@ -57,7 +57,7 @@ static int judge(struct gather *g, struct net *net)
 		return 0;
 	net->rail.network = net->network;
 	net->rail.ifname = net->ifname;
-	r = rail_from_conf(g->a, net->conf.root, &net->rail, g->e);
+	r = rail_from_conf(g->a, netconf_with_args(g->a, net->conf.root, net->item ? net->item->cni_args : NULL), &net->rail, g->e);
 	net->rail.ipam.name = net->conf_name;
 	if (r == 0 && net->item)
 		r = rail_ask(g->a, &net->rail, net->item, g->e);

@@ -4,6 +4,7 @@
 
 #include "attach/attachment.h"
 #include "attach/hwaddr.h"
+#include "attach/netconf.h"
 #include "attach/rail.h"
 #include "base/parse.h"
 
@@ -71,7 +72,7 @@ static int rail_from_nad(struct arena *a, const struct api_nad *nad, const struc
 		return err_set(e, -EINVAL, "spec.config of the NetworkAttachmentDefinition is empty");
 	r = doc_parse_json(a, "spec.config", text, strlen(text), REQUEST_CONF_MAX, &conf, e);
 	if (r == 0)
-		r = rail_from_conf(a, conf, rail, e);
+		r = rail_from_conf(a, netconf_with_args(a, conf, item->cni_args), rail, e);
 	if (r < 0)
 		return r;
 	if (!rail->ipam.name)

@@ -209,6 +209,13 @@ static void a_rail_is_asked_for_mac_address_and_guid(void **state)
 	assert_true(f->nets[1].rail.want.has_mac && f->nets[1].rail.want.mac[5] == 1);
 	assert_string_equal(f->nets[1].rail.ip, "10.0.0.9,fd00::9/64");
 	assert_false(f->nets[2].rail.want.has_guid || f->nets[2].rail.want.has_mac);
+	assert_int_equal(run(f, "[{\"name\":\"a\",\"cni-args\":{\"guid\":\"02:11:22:33:44:55:66:77\",\"ips\":[\"10.0.0.8\"]}},"
+				"{\"name\":\"b\",\"cni-args\":{\"guid\":\"02:11:22:33:44:55:66:77\"},\"infiniband-guid\":\"c2:11:22:33:44:55:66:77\"}]", NULL), 0);
+	assert_true(f->nets[1].rail.want.has_guid && f->nets[1].rail.want.guid == 0x0211223344556677u);
+	assert_string_equal(f->nets[1].rail.ip, "10.0.0.8");
+	assert_true(f->nets[2].rail.want.guid == 0xc211223344556677u);
+	assert_int_equal(run(f, "[{\"name\":\"a\",\"cni-args\":{\"guid\":\"x\"}}]", NULL), -EINVAL);
+	assert_non_null(strstr(f->e.msg, "network rails/a: plugins[0]: args.cni.guid: \"x\" is no GUID"));
 	assert_int_equal(run(f, "[{\"name\":\"a\",\"infiniband-guid\":\"ff:ff:ff:ff:ff:ff:ff:ff\"}]", NULL), -EINVAL);
 	assert_non_null(strstr(f->e.msg, "network rails/a: infiniband-guid: ff:ff"));
 }
