@@ -76,11 +76,12 @@ int assign_devices(void *cluster, struct arena *a, const struct attach_pod *pod,
 		return r;
 	for (size_t i = 0; i < n_all; i++) {
 		struct pairing_device d;
-		bool rdma;
+		bool rdma, ours = place(cl->ag, a, &all[i], &d, &rdma);
 
-		if (!place(cl->ag, a, &all[i], &d, &rdma))
-			continue;
+		/* a network may take a device of another maker's device plugin, too */
 		*(struct pairing_device *)arena_push(a, &devices, &n_devices, sizeof(d)) = d;
+		if (!ours)
+			continue;
 		*(struct attach_device *)arena_push(a, ret_all, ret_n_all, sizeof(struct attach_device)) =
 			(struct attach_device){ .container = d.container, .resource = d.resource, .id = d.id, .rdma = rdma };
 	}
