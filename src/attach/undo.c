@@ -81,7 +81,7 @@ static void move_back(struct undo *u, struct nl *nl, size_t i)
 	if (r == 0)
 		r = rtnl_move(nl, link.index, u->host_fd, rec->found->netdev, &u->e);
 	if (r == -EEXIST)
-		r = rtnl_move(nl, link.index, u->host_fd, "kvrail%d", &u->e);
+		r = rtnl_move_numbered(nl, link.index, u->host_fd, "kvrail", &u->e);
 	if (r < 0 && r != -ENODEV)
 		failed(u, rec, "move back to the host");
 }

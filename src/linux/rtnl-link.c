@@ -2,7 +2,9 @@
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
+#include <net/if.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -267,19 +269,34 @@ int rtnl_set_alias(struct nl *nl, unsigned index, const char *alias, struct err 
  * net/core/rtnetlink.c, do_setlink(): the link is set down and moved, keeping its name if that is free there, and only then
  * renamed to IFLA_IFNAME, all under one lock.
  */
-int rtnl_move(struct nl *nl, unsigned index, int netns_fd, const char *new_name, struct err *e)
+static int move(struct nl *nl, unsigned index, int netns_fd, const char *name, struct err *e)
 {
 	struct nl_msg m;
+
+	rtnl_link_msg(&m, RTM_SETLINK, 0, index);
+	nl_put_u32(&m, IFLA_NET_NS_FD, (uint32_t)netns_fd);
+	if (name)
+		nl_put_str(&m, IFLA_IFNAME, name);
+	return rtnl_change(nl, &m, index, e, "move it to another network namespace%s%s", name ? " as " : "", name ? name : "");
+}
+
+int rtnl_move(struct nl *nl, unsigned index, int netns_fd, const char *new_name, struct err *e)
+{
 	int x = new_name ? check_name(new_name, e) : 0;
+
+	return x < 0 ? x : move(nl, index, netns_fd, new_name, e);
+}
+
+int rtnl_move_numbered(struct nl *nl, unsigned index, int netns_fd, const char *stem, struct err *e)
+{
+	char pattern[IFNAMSIZ];
+	int x = check_name(stem, e);
 
 	if (x < 0)
 		return x;
-	rtnl_link_msg(&m, RTM_SETLINK, 0, index);
-	nl_put_u32(&m, IFLA_NET_NS_FD, (uint32_t)netns_fd);
-	if (new_name)
-		nl_put_str(&m, IFLA_IFNAME, new_name);
-	return rtnl_change(nl, &m, index, e, "move it to another network namespace%s%s", new_name ? " as " : "",
-			   new_name ? new_name : "");
+	if (snprintf(pattern, sizeof(pattern), "%s%%d", stem) >= (int)sizeof(pattern))
+		return err_set(e, -EINVAL, "\"%s\" is too long to be numbered", stem);
+	return move(nl, index, netns_fd, pattern, e);
 }
 
 static int change_altname(struct nl *nl, uint16_t type, unsigned index, const char *name, struct err *e)

@@ -40,6 +40,8 @@ int rtnl_set_alias(struct nl *nl, unsigned index, const char *alias, struct err 
  * name is taken there: if only @new_name is, the link is there already under its old one.
  */
 int rtnl_move(struct nl *nl, unsigned index, int netns_fd, const char *new_name, struct err *e);
+/* The same as one of @stem0, @stem1, ... that is free there: the kernel chooses. -EINVAL: @stem has more than 13 bytes. */
+int rtnl_move_numbered(struct nl *nl, unsigned index, int netns_fd, const char *stem, struct err *e);
 
 /* Further names of a link; udev gives them. -EEXIST, -ENOENT. */
 int rtnl_add_altname(struct nl *nl, unsigned index, const char *name, struct err *e);

@@ -265,6 +265,15 @@ def test_a_pod_that_died_without_del_is_cleaned_at_the_next_start(node):
     assert node.list() == [] and node.leases() == [] and node.journal() == []
 
 
+def test_a_device_whose_names_are_taken_comes_back_under_a_free_one(node):
+    node.cni("ADD")
+    device, = [d for d in node.devices if d not in node.host_links()]
+    for name in (device, "net1"):
+        ip("link", "add", name, "type", "veth", "peer", "name", f"{name}-", ns=node.host)
+    node.cni("DEL")
+    assert "net1" not in links(node.pod) and [n for n in node.host_links() if n.startswith("kvrail")] and node.list() == []
+
+
 def test_a_path_that_names_another_namespace_by_now_is_left_alone(node):
     node.cni("ADD")
     ip("netns", "del", node.pod)

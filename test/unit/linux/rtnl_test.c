@@ -250,6 +250,31 @@ static void a_move_can_exchange_clashing_names(void **state)
 	assert_int_equal(p.n, 3);
 }
 
+static void a_link_whose_names_are_taken_moves_under_a_number(void **state)
+{
+	_cleanup_close_ int pod = netns_new(&e);
+	struct pod p = { 0 };
+	size_t numbered = 0;
+
+	ok(pod);
+	add("same");
+	ok(rtnl_move_numbered(nl, index_of("same"), pod, "kvrail", &e));
+	ok(rtnl_set_name(nl, index_of("same-"), "first-", &e));
+	add("same");
+	ok(rtnl_move(nl, index_of("same"), pod, NULL, &e));
+	ok(rtnl_set_name(nl, index_of("same-"), "second-", &e));
+	add("same");
+	ok(rtnl_move_numbered(nl, index_of("same"), pod, "kvrail", &e)); /* its own name is taken there, too */
+	ok(netns_call(pod, false, list_links, &p, &e));
+	assert_int_equal(p.n, 4);
+	for (size_t i = 0; i < p.n; i++)
+		numbered += !strncmp(p.links[i].name, "kvrail", 6) && p.links[i].name[6] >= '0' && p.links[i].name[6] <= '9';
+	assert_int_equal(numbered, 2);
+	add("rail0");
+	assert_int_equal(rtnl_move_numbered(nl, index_of("rail0"), pod, "a%d", &e), -EINVAL);
+	assert_int_equal(rtnl_move_numbered(nl, index_of("rail0"), pod, "fourteen-bytes", &e), -EINVAL);
+}
+
 static void a_move_to_what_is_no_namespace_fails(void **state)
 {
 	_cleanup_close_ int file = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -465,6 +490,7 @@ int main(void)
 		in_namespace(alternative_names_find_the_link),
 		in_namespace(a_link_moves_under_a_new_name),
 		in_namespace(a_move_can_exchange_clashing_names),
+		in_namespace(a_link_whose_names_are_taken_moves_under_a_number),
 		in_namespace(a_move_to_what_is_no_namespace_fails),
 		in_namespace(addresses_come_and_go),
 		in_namespace(the_same_address_with_another_prefix_is_no_success),
