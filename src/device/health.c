@@ -61,12 +61,6 @@ void health_read(const struct sysroot *r, struct arena *a, const char *pci, cons
 	ret->rdma = has_entries(r, a, pci, "infiniband");
 }
 
-/* Drivers that give a VF to user space as it is: no netdev, no RDMA device. */
-static bool is_passthrough(const char *driver)
-{
-	return !strcmp(driver, "vfio-pci") || !strcmp(driver, "uio_pci_generic") || !strcmp(driver, "igb_uio");
-}
-
 const char *health_problem(struct arena *a, const struct health_facts *f, bool want_rdma)
 {
 	if (!f->present)
@@ -75,13 +69,13 @@ const char *health_problem(struct arena *a, const struct health_facts *f, bool w
 		return arena_printf(a, "held by pod %s, of which the kubelet has no record: it is offered again when that pod is gone", f->stranger);
 	if (!f->driver)
 		return "no driver is bound to the VF: run 'kvrail plan', then 'kvrail apply'";
-	if (!f->held && !f->netdev && !is_passthrough(f->driver))
+	if (!f->held && !f->netdev && !pci_is_user_space_driver(f->driver))
 		return arena_printf(a, "driver %s gave the VF no network interface here: look for its messages in the kernel's log", f->driver);
 	if (f->pf && !f->pf_up)
 		return arena_printf(a, "port %s is down: run 'ip link set %s up'", f->pf, f->pf);
 	if (f->pf && f->pf_carrier == 0)
 		return arena_printf(a, "port %s has no carrier: look at cable, transceiver and switch port", f->pf);
-	if (!want_rdma || is_passthrough(f->driver))
+	if (!want_rdma || pci_is_user_space_driver(f->driver))
 		return NULL;
 	if (!f->held && !f->rdma)
 		return arena_printf(a, "the VF has no RDMA device: load the RDMA module of driver %s", f->driver);

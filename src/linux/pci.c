@@ -73,6 +73,16 @@ int pci_driver(const struct sysroot *r, struct arena *a, const char *addr, const
 	return 0;
 }
 
+bool pci_is_user_space_driver(const char *driver)
+{
+	static const char *const drivers[] = { "vfio-pci", "uio_pci_generic", "igb_uio" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(drivers); i++)
+		if (driver && !strcmp(driver, drivers[i]))
+			return true;
+	return false;
+}
+
 static int driver_of(const struct sysroot *r, struct arena *a, const char *addr, const char **ret, struct err *e)
 {
 	int x = pci_driver(r, a, addr, ret);

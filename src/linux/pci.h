@@ -20,6 +20,8 @@ int pci_vf(struct pci_addr pf, unsigned offset, unsigned stride, unsigned n, str
 
 /* Driver name or NULL when unbound. */
 int pci_driver(const struct sysroot *r, struct arena *a, const char *addr, const char **ret);
+/* Does this driver give a function to user space as it is, without netdev and RDMA device? sriov-cni's list. NULL: no. */
+bool pci_is_user_space_driver(const char *driver);
 /* Bind to the driver that matches (@driver NULL: driver_override cleared, drivers_probe) or to @driver by
  * driver_override and bind. Already there is success. Unbinding an unbound device is success. */
 int pci_bind(const struct sysroot *r, const char *addr, const char *driver, struct err *e);

@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "base/parse.h"
+#include "linux/pci.h"
 #include "provision/identity.h"
 #include "provision/plan-port.h"
 
@@ -42,17 +43,6 @@ static const struct api_vf_group *group_of(const struct port *p, unsigned vf)
 static bool wants_vfio(const struct api_vf_group *g)
 {
 	return g && g->device_type && strcmp(g->device_type, "vfio-pci") == 0;
-}
-
-/* Drivers that take a device away from the kernel, as the operator lists them. */
-static bool is_user_space_driver(const char *driver)
-{
-	static const char *const drivers[] = { "vfio-pci", "uio_pci_generic", "igb_uio" };
-
-	for (size_t i = 0; i < ARRAY_SIZE(drivers); i++)
-		if (driver && strcmp(driver, drivers[i]) == 0)
-			return true;
-	return false;
 }
 
 /* All digits zero, whatever separates them: no address was ever set. */
@@ -161,7 +151,7 @@ static const char *why_bind(const struct port *p, const struct api_vf_group *g, 
 	if (!now->driver)
 		return "no driver now";
 	*first_unbind = true;
-	if (g && wants_vfio(g) != is_user_space_driver(now->driver))
+	if (g && wants_vfio(g) != pci_is_user_space_driver(now->driver))
 		return arena_printf(p->a, "%s now", now->driver);
 	if (needs_guid(p, g, now) && !wants_vfio(g))
 		return "its RDMA node GUID is zero";

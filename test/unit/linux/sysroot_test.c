@@ -349,6 +349,8 @@ static void a_device_without_driver_has_none(void **state)
 	assert_null(s);
 	assert_int_equal(pci_driver(root, arena, "0000:18:00.3", &s), -ENODEV);
 	assert_int_equal(pci_driver(root, arena, "../../..", &s), -EINVAL);
+	assert_true(pci_is_user_space_driver("vfio-pci") && pci_is_user_space_driver("uio_pci_generic") && pci_is_user_space_driver("igb_uio"));
+	assert_false(pci_is_user_space_driver("igbvf") || pci_is_user_space_driver(NULL));
 }
 
 static void binding_says_what_is_in_the_way(void **state)
