@@ -6,6 +6,7 @@
 #include "agent/plugin.h"
 #include "base/parse.h"
 #include "base/strbuf.h"
+#include "linux/pci.h"
 
 static void add_group(struct pools *p, const struct inventory_pf *pf, const struct api_vf_group *g)
 {
@@ -98,7 +99,7 @@ static bool taken_already(const struct pool_device *d, const char **taken, size_
 	return false;
 }
 
-/* The device as the kernel has it now; a VF that vanished, or has no netdev here, is -ENODEV with the reason. */
+/* The device as the kernel has it now; a VF that vanished, or has no netdev here though its driver makes one, is -ENODEV with the reason. */
 static int look(struct agent *ag, struct arena *a, const struct pool_device *d, struct attach_vf *ret, struct err *e)
 {
 	const char **names;
@@ -113,6 +114,8 @@ static int look(struct agent *ag, struct arena *a, const struct pool_device *d, 
 		return err_set(e, -ENODEV, "%s vanished from the PCI bus: run 'kvrail plan', then 'kvrail apply'", d->pci);
 	if (sysfs_link(ag->root, a, &ret->driver, "bus/pci/devices/%s/driver", d->pci) < 0)
 		return err_set(e, -ENODEV, "%s has no driver: run 'kvrail plan', then 'kvrail apply'", d->pci);
+	if (pci_is_user_space_driver(ret->driver))
+		return 0;
 	if (sysfs_list(ag->root, a, &names, &n, "bus/pci/devices/%s/net", d->pci) == 0 && n == 1)
 		ret->netdev = names[0];
 	else

@@ -128,6 +128,9 @@ static int plan_rdma(struct add_work *w, struct rail_work *rw, struct err *e)
 {
 	struct attachment_rail *rec = rw->rec;
 
+	if (!vf_has_netdev(rec))
+		return rw->rail->want.rdma ? err_set(e, -ENODEV, "the configuration asks for RDMA (plugin \"rdma\"), VF %s is bound to %s and has no "
+						     "RDMA device: set deviceType: netdevice in its policy", rec->vf, rec->driver) : 0;
 	if (rw->rail->want.rdma && !w->host_rdma)
 		return err_set(e, -EPROTONOSUPPORT, "the configuration asks for RDMA (plugin \"rdma\"), the kernel has none loaded: modprobe ib_core");
 	if (rw->rail->want.rdma && !w->exclusive)
@@ -245,7 +248,7 @@ static int host_step(struct add_work *w, struct err *e)
 
 		engine_step(w->en, STEP_VF_SETTINGS, i);
 		r = vf_apply(w->host_nl, &rw->rail->want, w->at, rw->rec, e);
-		if (r == 0) {
+		if (r == 0 && vf_has_netdev(rw->rec)) {
 			engine_step(w->en, STEP_MOVE, i);
 			r = rtnl_move(w->host_nl, rw->index, w->netns_fd, rw->rec->ifname, e);
 		}
@@ -285,6 +288,10 @@ static int check_required(struct add_work *w, bool configured, struct err *e)
 	for (size_t i = 0; i < w->n; i++) {
 		const struct attachment_rail *rec = w->rails[i].rec;
 
+		if (!vf_has_netdev(rec))
+			return err_set(e, -ENODEV, "%s (network %s): annotation kvrail.io/rdma: required, and VF %s is bound to %s: it has neither "
+				       "interface nor RDMA device; the policy of resource %s needs deviceType: netdevice", rec->ifname, rec->network,
+				       rec->vf, rec->driver, rec->resource);
 		if (w->meta && !meta_gives_rdma(w, attachment_device(rec)))
 			return err_set(e, -ENODEV, "%s (network %s): annotation kvrail.io/rdma: required, and VF %s is given without its RDMA device: "
 				       "the policy of resource %s has no isRdma: true", rec->ifname, rec->network, attachment_device(rec), rec->resource);

@@ -16,7 +16,7 @@
 struct attach_vf {
 	const char *pci, *pf_pci, *pf_netdev;
 	unsigned index;	      /* VF number on its PF */
-	const char *netdev;   /* its name on the host */
+	const char *netdev;   /* its name on the host; NULL: its driver is one of user space */
 	const char *rdma;     /* NULL: no RDMA device */
 	const char *driver;
 	const char *resource; /* "p2rdma": without prefix */

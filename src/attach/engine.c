@@ -305,7 +305,7 @@ static int run_check(struct attach_engine *en, struct arena *a, const struct req
 		r = cni_fail(f, CNI_UNKNOWN_CONTAINER, NULL, "container %s has no interface %s of kvrail%s", rq->container, rq->ifname,
 			     at ? " that is ready" : "");
 	else
-		r = at->n_rails ? pod_check(at, &f->e) : 0;
+		r = at->n_rails ? pod_check(en->host.root, at, &f->e) : 0;
 	if (r == 0 && at->n_delegates)
 		r = meta_check(en, a, rq, at, f);
 	engine_unlock_container(en, &busy);

@@ -141,8 +141,11 @@ int meta_delegate(struct attach_engine *en, struct arena *a, const struct attach
 /* pod.c: run in the pod's namespace by netns_call(), @arg is a struct add_work. */
 int pod_names_are_free(void *arg); /* -EEXIST: an interface of a rail's name is there */
 int pod_configure(void *arg);
-/* The same reads as at the end of ADD, of an attachment that is ready. Negative errno: something is not as promised. */
-int pod_check(const struct attachment *at, struct err *e);
+/*
+ * The same reads as at the end of ADD, of an attachment that is ready; of a VF without netdev its driver, in @root. Negative errno: something is
+ * not as promised.
+ */
+int pod_check(const struct sysroot *root, const struct attachment *at, struct err *e);
 
 /* The caller of what no request stands behind: other makers' plugins that run where the runtime is have to wait for one. */
 extern char engine_recovery;

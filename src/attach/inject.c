@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "attach/inject.h"
+#include "attach/vf.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/strbuf.h"
@@ -67,7 +68,7 @@ static int vars_of(struct arena *a, const struct inject *in, const char *contain
 	for (size_t i = 0; i < in->n_devices; i++) {
 		const struct attachment_rail *r = rail_of(in->at, in->devices[i].id);
 
-		if (r && !strcmp(in->devices[i].container, container))
+		if (r && vf_has_netdev(r) && !strcmp(in->devices[i].container, container))
 			*(struct env_rail *)arena_push(a, &rails, &env.n_rails, sizeof(*rails)) = env_rail(r, in->devices[i].rdma);
 	}
 	env.rails = rails;

@@ -300,7 +300,8 @@ static int set_default_routes(struct add_work *w, struct nl *nl, const struct ne
 	struct rtnl_link link;
 	int r = rtnl_link(nl, w->a, net->ifname, &link, w->e);
 
-	if (r == -ENODEV) /* a plugin that makes no interface of this name has no routes by it */
+	/* a plugin that makes no interface of this name has no routes by it; of a rail without one, none can be asked for */
+	if (r == -ENODEV && !(net->ours && net->item && net->item->n_default_route))
 		return 0;
 	if (r == 0 && net->filter_v4)
 		r = rtnl_del_default_routes(nl, link.index, AF_INET, NULL, w->e);

@@ -7,8 +7,10 @@
 #include "attach/hwaddr.h"
 #include "attach/readback.h"
 #include "attach/sysctl.h"
+#include "attach/vf.h"
 #include "base/clock.h"
 #include "linux/netns.h"
+#include "linux/pci.h"
 #include "linux/rtnl.h"
 
 #define MAC_TRIES 20 /* sriov-cni's: a VF may answer EBUSY while its driver probes */
@@ -89,13 +91,23 @@ static int set_mac(struct pod *p, struct rail_work *rw, const struct rtnl_link *
 	return r;
 }
 
+static int set_sysctls(struct add_work *w, const struct rail_work *rw)
+{
+	int r = sysctl_apply(w->a, rw->rail->sysctls, rw->rail->n_sysctls, rw->rec->ifname, w->e);
+
+	return r < 0 ? err_wrap(w->e, r, "tuning") : 0;
+}
+
 static int set_link(struct pod *p, size_t i)
 {
 	struct add_work *w = p->w;
 	struct rail_work *rw = &w->rails[i];
 	struct rtnl_link link;
-	int r = rtnl_link(p->nl, w->a, rw->rec->ifname, &link, w->e);
+	int r;
 
+	if (!vf_has_netdev(rw->rec))
+		return set_sysctls(w, rw);
+	r = rtnl_link(p->nl, w->a, rw->rec->ifname, &link, w->e);
 	if (r < 0)
 		return r;
 	rw->index = link.index;
@@ -111,10 +123,8 @@ static int set_link(struct pod *p, size_t i)
 	if (r < 0)
 		return err_wrap(w->e, r, "MAC address");
 	address_sysctls(rw->rec->ifname);
-	r = sysctl_apply(w->a, rw->rail->sysctls, rw->rail->n_sysctls, rw->rec->ifname, w->e);
-	if (r < 0)
-		return err_wrap(w->e, r, "tuning");
-	return rtnl_set_up(p->nl, rw->index, true, w->e);
+	r = set_sysctls(w, rw);
+	return r < 0 ? r : rtnl_set_up(p->nl, rw->index, true, w->e);
 }
 
 static int set_addresses(struct pod *p, size_t i)
@@ -177,10 +187,10 @@ static int configure_rails(struct pod *p)
 	struct add_work *w = p->w;
 	int fd;
 
-	/* stage by stage: while the GID of one rail is on its way, the others' are too */
+	/* stage by stage: while the GID of one rail is on its way, the others' are too. One without netdev has sysctls at most, the first stage's. */
 	for (size_t s = 0; s < ARRAY_SIZE(stages); s++) {
 		for (size_t i = 0; i < w->n; i++) {
-			int r = stages[s](p, i);
+			int r = s && !vf_has_netdev(w->rails[i].rec) ? 0 : stages[s](p, i);
 
 			if (r < 0)
 				return err_wrap(w->e, r, "%s (network %s)", w->rails[i].rec->ifname, w->rails[i].rail->network);
@@ -188,7 +198,8 @@ static int configure_rails(struct pod *p)
 	}
 	fd = announce_open();
 	for (size_t i = 0; i < w->n; i++)
-		tell_neighbours(p, fd, i);
+		if (vf_has_netdev(w->rails[i].rec))
+			tell_neighbours(p, fd, i);
 	announce_close(fd);
 	return 0;
 }
@@ -247,11 +258,22 @@ int pod_configure(void *arg)
 }
 
 struct check_work {
+	const struct sysroot *root;
 	const struct attachment *at;
 	struct arena *a;
 	struct nl *host_rdma;
 	struct err *e;
 };
+
+/* All that can be seen of a VF that user space drives: it is still where it was. */
+static int check_driver(const struct check_work *w, const struct attachment_rail *rec)
+{
+	const char *driver = NULL;
+
+	if (pci_driver(w->root, w->a, rec->vf, &driver) == 0 && driver && !strcmp(driver, rec->driver))
+		return 0;
+	return err_set(w->e, -EIO, "VF %s has driver %s, it had %s", rec->vf, driver ? driver : "none", rec->driver);
+}
 
 static int check_rails(void *arg)
 {
@@ -263,7 +285,7 @@ static int check_rails(void *arg)
 		struct attachment_rail copy = w->at->rails[i];
 		const struct readback_want want = { .mtu = copy.mtu, .mac = copy.mac, .up = true };
 
-		r = readback_rail(&rb, &want, &copy, w->e);
+		r = vf_has_netdev(&copy) ? readback_rail(&rb, &want, &copy, w->e) : check_driver(w, &copy);
 		if (r < 0)
 			r = err_wrap(w->e, r, "%s", copy.ifname);
 	}
@@ -273,12 +295,12 @@ static int check_rails(void *arg)
 	return r;
 }
 
-int pod_check(const struct attachment *at, struct err *e)
+int pod_check(const struct sysroot *root, const struct attachment *at, struct err *e)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
 	_cleanup_nl_ struct nl *host_rdma = NULL;
 	_cleanup_close_ int fd = netns_open(at->netns, e);
-	struct check_work w = { .at = at, .a = a, .e = e };
+	struct check_work w = { .root = root, .at = at, .a = a, .e = e };
 	bool exclusive = false;
 
 	if (fd < 0)

@@ -143,12 +143,12 @@ static const char *name_on_host(struct undo *u, const struct attachment_rail *re
 	return names[0];
 }
 
-/* A function that is gone, or has no driver, gives no netdev however long one waits. */
+/* A function that is gone, or has no driver or one of user space, gives no netdev however long one waits. */
 static bool can_return(struct undo *u, const struct attachment_rail *rec)
 {
 	const char *driver = NULL;
 
-	return *rec->vf && sysfs_exists(u->en->host.root, "bus/pci/devices/%s", rec->vf) &&
+	return *rec->vf && vf_has_netdev(rec) && sysfs_exists(u->en->host.root, "bus/pci/devices/%s", rec->vf) &&
 	       pci_driver(u->en->host.root, u->a, rec->vf, &driver) == 0 && driver && rec->driver && !strcmp(driver, rec->driver);
 }
 

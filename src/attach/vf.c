@@ -7,10 +7,16 @@
 #include "attach/hwaddr.h"
 #include "attach/vf.h"
 #include "base/parse.h"
+#include "linux/pci.h"
 
 bool vf_has_pf(const struct attachment_rail *rec)
 {
 	return rec->pf && *rec->pf && rec->vf && *rec->vf;
+}
+
+bool vf_has_netdev(const struct attachment_rail *rec)
+{
+	return !pci_is_user_space_driver(rec->driver);
 }
 
 static int64_t *boxed_int(struct arena *a, int64_t v)
@@ -34,6 +40,7 @@ static const char *mac_text(struct arena *a, const unsigned char mac[6])
 struct vf_port {
 	struct vf_port *next;
 	const char *pf;
+	unsigned mtu;
 	struct rtnl_vf *vfs;
 	size_t n;
 };
@@ -54,6 +61,7 @@ static int ask_port(struct nl *nl, struct arena *a, struct vf_port **ports, cons
 			r = rtnl_vfs(nl, a, link.index, &port->vfs, &port->n, e);
 		if (r < 0)
 			return r;
+		port->mtu = link.mtu;
 		*ports = port;
 	}
 	*ret = port;
@@ -72,6 +80,8 @@ static int find_settings(struct nl *nl, struct arena *a, struct vf_port **ports,
 	vf = rtnl_vf_of(port->vfs, port->n, (unsigned)rec->vf_index);
 	if (!vf)
 		return err_set(e, -ENODEV, "%s reports no VF %lld", rec->pf, (long long)rec->vf_index);
+	if (!vf_has_netdev(rec))
+		rec->mtu = port->mtu; /* as sriov-cni tells it */
 	found->admin_mac = mac_text(a, vf->mac);
 	if (vf->has_guid) {
 		found->node_guid = arena_printf(a, "%016" PRIx64, vf->node_guid);
@@ -93,8 +103,7 @@ static int find_settings(struct nl *nl, struct arena *a, struct vf_port **ports,
 	return 0;
 }
 
-int vf_find(struct nl *nl, struct arena *a, struct vf_port **ports, const struct attach_vf *vf, struct attachment_rail *rec,
-	    unsigned *ret_index, struct err *e)
+static int find_netdev(struct nl *nl, struct arena *a, const struct attach_vf *vf, struct attachment_rail *rec, unsigned *ret_index, struct err *e)
 {
 	struct rtnl_link link;
 	int r;
@@ -111,7 +120,19 @@ int vf_find(struct nl *nl, struct arena *a, struct vf_port **ports, const struct
 		rec->found->mac = mac_text(a, link.mac);
 	rec->found->rdma = arena_strdup(a, vf->rdma);
 	*ret_index = link.index;
-	return vf_has_pf(rec) ? find_settings(nl, a, ports, rec, e) : 0;
+	return 0;
+}
+
+int vf_find(struct nl *nl, struct arena *a, struct vf_port **ports, const struct attach_vf *vf, struct attachment_rail *rec,
+	    unsigned *ret_index, struct err *e)
+{
+	int r = 0;
+
+	if (vf_has_netdev(rec))
+		r = find_netdev(nl, a, vf, rec, ret_index, e);
+	else if (!vf_has_pf(rec))
+		r = err_set(e, -ENODEV, "VF %s is bound to %s, and its port has no network interface here to set it up by", rec->vf, rec->driver);
+	return r == 0 && vf_has_pf(rec) ? find_settings(nl, a, ports, rec, e) : r;
 }
 
 static bool differs(const bool *found, int want)
@@ -138,6 +159,20 @@ static uint64_t guid_of(const char *text)
 	return text && parse_u64(text, 16, 0, UINT64_MAX, &guid) == 0 ? guid : 0;
 }
 
+/* As sriov-cni tells it: the MAC that was asked for, else the administrative one if there is one. */
+static void tell_without_netdev(const struct rail_want *want, struct attachment *at, struct attachment_rail *rec)
+{
+	const char *admin = rec->found->admin_mac;
+
+	if (want->has_mac)
+		rec->mac = mac_text(at->arena, want->mac);
+	else if (admin && strcmp(admin, "00:00:00:00:00:00"))
+		rec->mac = admin;
+	if (want->mtu && want->mtu != rec->mtu)
+		attachment_warn(at, "%s: VF %s is bound to %s and has no interface: mtu %lld is not set, that is for the program that drives it",
+				rec->ifname, rec->vf, rec->driver, (long long)want->mtu);
+}
+
 void vf_plan(const struct rail_want *want, struct attachment *at, struct attachment_rail *rec)
 {
 	const struct attachment_found *found = rec->found;
@@ -162,6 +197,8 @@ void vf_plan(const struct rail_want *want, struct attachment *at, struct attachm
 	set->spoofchk = differs(found->spoofchk, want->spoofchk);
 	set->trust = differs(found->trust, want->trust);
 	set->link_state = want->link_state != RAIL_UNSET && (!found->link_state || *found->link_state != want->link_state);
+	if (!vf_has_netdev(rec))
+		tell_without_netdev(want, at, rec);
 }
 
 /* Link state of VFs is an op that drivers may lack (igb): what they do then is "auto". */

@@ -10,12 +10,13 @@
 /* What PFs told of their VFs: each is asked once for all rails of a pod. Begins as NULL, in an arena. */
 struct vf_port;
 
-/* Read the VF's netdev and the PF's settings of it into @rec->found; *ret_index is the netdev's. */
+/* Read the VF's netdev, if it has one, and the PF's settings of it into @rec->found; *ret_index is the netdev's. */
 int vf_find(struct nl *nl, struct arena *a, struct vf_port **ports, const struct attach_vf *vf, struct attachment_rail *rec,
 	    unsigned *ret_index, struct err *e);
 
 /*
- * What of @want differs from @rec->found, into @rec->set. Pure. A device without a PF takes no settings: a warning each in @at.
+ * What of @want differs from @rec->found, into @rec->set. Pure. A device without a PF takes no settings: a warning each in @at. Of a VF without
+ * netdev nothing can be measured later: @rec->mac and mtu are told now.
  */
 void vf_plan(const struct rail_want *want, struct attachment *at, struct attachment_rail *rec);
 
@@ -27,5 +28,8 @@ int vf_restore(struct nl *nl, const struct attachment_rail *rec, struct err *e);
 
 /* Does a PF set this rail's device up? */
 bool vf_has_pf(const struct attachment_rail *rec);
+
+/* False: its driver gives it to user space as it is. Only its PF's settings and its addresses are kvrail's; nothing of it is in the pod's namespace. */
+bool vf_has_netdev(const struct attachment_rail *rec);
 
 #endif

@@ -11,6 +11,7 @@
  * CONF in the environment: the configuration of bench and storm instead of one with a rail.
  * KVRAIL_TEST_DEVICES lists the devices: netdevs ("d0 d1") or PCI addresses of VFs. STATE/nads/NS.NAME.json are the networks'
  * configurations (NS.NAME.resource beside it: its resource, empty for none). KVRAIL_CRASH_AT kills the process at a step; KVRAIL_SOFT_ROCE allows soft RoCE.
+ * KVRAIL_TEST_ROOT: a tree to read sysfs from instead of the kernel's.
  * With KVRAIL_TEST_CLUSTER the engine is one in a cluster: STATE/pods/NS.NAME.json is a pod {"uid", "annotations", "containers": [{"name",
  * "env": [NAMES], "gpu", "devices": {RESOURCE: [IDS]}}]}, any.json every other; status/NS.NAME and events are what it wrote; cdi, env, conf and cni are its folders.
  * KVRAIL_TEST_CONTAINED: as in a container, plugins are run for requests only, by the runtime's side; KVRAIL_TEST_LEAVES=N: which is killed after its N-th. KVRAIL_TEST_BIN: where plugins are. KVRAIL_TEST_TIMEOUT: of theirs, in ms. KVRAIL_TEST_NO_CDI: the runtime has none.
@@ -429,7 +430,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	d.devices = d.devices ? d.devices : "";
-	if (store_open_local(arena_printf(a, "%s/store.db", argv[1]), &d.store, &e) < 0 || sysroot_open(NULL, &root, &e) < 0)
+	if (store_open_local(arena_printf(a, "%s/store.db", argv[1]), &d.store, &e) < 0 || sysroot_open(getenv("KVRAIL_TEST_ROOT"), &root, &e) < 0)
 		goto out;
 	ipam = ipam_local(d.store);
 	d.host = (struct attach_host){ .ipam = ipam, .root = root, .state_dir = argv[1], .arg = &d, .pick_vf = pick_vf, .network = network,

@@ -5,6 +5,7 @@ import os
 import pathlib
 import signal
 import subprocess
+import time
 import uuid
 
 import pytest
@@ -63,8 +64,8 @@ class Node:
         assert not check or r.returncode == 0, (r.stdout, r.stderr)
         return r
 
-    def cni(self, command, conf=CONF, container="c1", ifname="net1", pod=None, crash=None, check=True, args=None):
-        env = {"CNI_COMMAND": command, "CNI_CONTAINERID": container, "CNI_IFNAME": ifname, "CNI_PATH": "/opt/cni/bin",
+    def cni(self, command, conf=CONF, container="c1", ifname="net1", pod=None, crash=None, check=True, args=None, env=None):
+        env = {**(env or {}), "CNI_COMMAND": command, "CNI_CONTAINERID": container, "CNI_IFNAME": ifname, "CNI_PATH": "/opt/cni/bin",
                "CNI_NETNS": f"/run/netns/{pod or self.pod}",
                "CNI_ARGS": f"IgnoreUnknown=true;K8S_POD_NAMESPACE=llm;K8S_POD_NAME={args or container};K8S_POD_UID=u-1"}
         if crash:
@@ -281,6 +282,32 @@ def test_a_path_that_names_another_namespace_by_now_is_left_alone(node):
     ip("link", "add", "net1", "type", "veth", "peer", "name", "x", ns=node.pod)
     node.cni("DEL")
     assert "net1" in links(node.pod) and node.list() == []
+
+
+def test_a_vf_that_user_space_drives_is_looked_for_where_it_stays(node):
+    devices = node.state / "root/sys/bus/pci/devices/0000:01:10.0"
+    devices.mkdir(parents=True)
+    (devices / "driver").symlink_to("../../../../drivers/vfio-pci")
+    for driver in ("vfio-pci", "igbvf"):
+        (node.state / "root/sys/drivers" / driver).mkdir(parents=True)
+    root = {"KVRAIL_TEST_ROOT": str(node.state / "root")}
+    rail = {"network": "llm/dpdk", "ifname": "net1", "resource": "dpdk", "vf": "0000:01:10.0", "vfIndex": 0, "addresses": ["10.77.0.1/24"],
+            "driver": "vfio-pci", "mac": "02:00:5e:10:00:01", "mtu": 9000, "found": {}, "set": {}}
+    (node.state / "attach").mkdir()
+    (node.state / "attach/c1-net1.json").write_text(json.dumps({"version": 1, "attachment": {
+        "pod": {"namespace": "llm", "name": "c1", "uid": "u-1"}, "container": "c1", "ifname": "net1", "netns": f"/run/netns/{node.pod}",
+        "state": "ready", "rails": [rail]}}))
+    assert node.list()[0]["rails"][0]["driver"] == "vfio-pci" and "hostIfname" not in node.list()[0]["rails"][0]
+    node.cni("CHECK", env=root)
+    (devices / "driver").unlink()
+    (devices / "driver").symlink_to("../../../../drivers/igbvf")
+    assert "VF 0000:01:10.0 has driver igbvf, it had vfio-pci" in node.cni("CHECK", check=False, env=root).json["msg"]
+    (devices / "driver").unlink()
+    (devices / "driver").symlink_to("../../../../drivers/vfio-pci")
+    before = time.monotonic()
+    node.cni("DEL", env=root)  # no interface comes back, and none is waited for
+    assert time.monotonic() - before < 4
+    node.assert_clean()
 
 
 def spool(node, name, env, config="e30="):

@@ -41,8 +41,8 @@ static int unmake(void **state)
 	return system(arena_printf(a, "rm -r %s", dir));
 }
 
-/* Two rails, each with an RDMA device, in containers of their own; of the second's policy isRdma is @rdma. */
-static yyjson_val *spec_of(struct arena *a, bool rdma)
+/* Two rails, each with an RDMA device, in containers of their own; of the second's policy isRdma is @rdma. With @driver the second is bound to that. */
+static yyjson_val *spec_of(struct arena *a, bool rdma, const char *driver)
 {
 	const char *addresses[] = { "10.0.132.1/24" };
 	struct attachment_found found = { 0 };
@@ -57,6 +57,11 @@ static yyjson_val *spec_of(struct arena *a, bool rdma)
 	yyjson_val *v;
 	char *text;
 
+	if (driver) {
+		rails[1].driver = driver;
+		rails[1].rdma = NULL;
+		rails[1].gid = NULL;
+	}
 	assert_int_equal(inject_cdi_text(a, &in, &text, NULL), 0);
 	assert_int_equal(doc_parse_json(a, "spec", text, strlen(text), DOC_SIZE_MAX, &v, NULL), 0);
 	return yyjson_obj_get(v, "devices");
@@ -82,7 +87,7 @@ static bool tells(yyjson_val *devices, size_t i, const char *text)
 static void each_vf_comes_with_the_nodes_of_its_own_rdma_device(void **state)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
-	yyjson_val *devices = spec_of(a, true);
+	yyjson_val *devices = spec_of(a, true, NULL);
 
 	for (size_t i = 0; i < 2; i++) {
 		yyjson_val *nodes = yyjson_obj_get(edits(devices, i), "deviceNodes");
@@ -97,7 +102,7 @@ static void each_vf_comes_with_the_nodes_of_its_own_rdma_device(void **state)
 static void without_is_rdma_a_vf_is_its_network_only(void **state)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
-	yyjson_val *devices = spec_of(a, false);
+	yyjson_val *devices = spec_of(a, false, NULL);
 
 	assert_int_equal(yyjson_arr_size(yyjson_obj_get(edits(devices, 0), "deviceNodes")), 2);
 	assert_null(yyjson_obj_get(edits(devices, 1), "deviceNodes"));
@@ -105,11 +110,22 @@ static void without_is_rdma_a_vf_is_its_network_only(void **state)
 	assert_false(tells(devices, 1, "mlx5_4"));
 }
 
+static void libraries_are_told_nothing_of_a_vf_that_user_space_drives(void **state)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	yyjson_val *devices = spec_of(a, false, "vfio-pci");
+
+	assert_true(tells(devices, 0, "UCX_NET_DEVICES=mlx5_3:1"));
+	assert_false(tells(devices, 1, "UCX"));
+	assert_null(yyjson_obj_get(edits(devices, 1), "deviceNodes"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_vf_comes_with_the_nodes_of_its_own_rdma_device),
 		cmocka_unit_test(without_is_rdma_a_vf_is_its_network_only),
+		cmocka_unit_test(libraries_are_told_nothing_of_a_vf_that_user_space_drives),
 	};
 
 	return cmocka_run_group_tests_name("inject", tests, make, unmake);

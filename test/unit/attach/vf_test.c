@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A VF that user space drives: what is found of it, and what of it is set and told. The port's answers are recorded ones. */
+#include <fcntl.h>
+#include <limits.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "../linux/replay.h"
+#include "attach/vf.h"
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/strbuf.h"
+
+static struct attachment *at;
+static struct attachment_rail rail;
+static struct err e;
+
+static int setup(void **state)
+{
+	at = attachment_new();
+	rail = (struct attachment_rail){ .ifname = "net1", .vf = "0000:01:10.4", .pf = "p0", .vf_index = 2, .driver = "vfio-pci",
+					 .found = arena_alloc(at->arena, sizeof(*rail.found)), .set = arena_alloc(at->arena, sizeof(*rail.set)) };
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	at = attachment_free(at);
+	return 0;
+}
+
+static int find(const char *pf)
+{
+	const struct attach_vf vf = { .pci = rail.vf, .pf_netdev = pf, .index = 2, .driver = rail.driver };
+	_cleanup_strbuf_ struct strbuf twice = STRBUF_INIT; /* the port as link, then with its VFs */
+	const char *source = getenv("KVRAIL_SOURCE");
+	_cleanup_free_ char *data = NULL;
+	_cleanup_nl_ struct nl *nl = NULL;
+	struct vf_port *ports = NULL;
+	struct replay replay;
+	char path[PATH_MAX];
+	unsigned index = 0;
+	size_t len;
+	int r;
+
+	snprintf(path, sizeof(path), "%s/test/fuzz/corpus/rtnl/pf-with-vfs", source ? source : ".");
+	assert_int_equal(file_read(AT_FDCWD, path, 1 << 20, &data, &len), 0);
+	strbuf_add(&twice, data, len);
+	strbuf_add(&twice, data, len);
+	nl = replay_open(&replay, twice.s, twice.len);
+	rail.pf = pf;
+	r = vf_find(nl, at->arena, &ports, &vf, &rail, &index, &e);
+	assert_int_equal(index, 0);
+	return r;
+}
+
+static struct rail_want nothing(void)
+{
+	return (struct rail_want){ .vlan = RAIL_UNSET, .spoofchk = RAIL_UNSET, .trust = RAIL_UNSET, .link_state = RAIL_UNSET, .min_rate = RAIL_UNSET,
+				   .max_rate = RAIL_UNSET };
+}
+
+static void its_settings_are_the_ports_and_its_mac_the_administrative_one(void **state)
+{
+	struct rail_want want = nothing();
+
+	assert_false(vf_has_netdev(&rail));
+	assert_int_equal(find("p0"), 0);
+	assert_null(rail.found->netdev);
+	assert_true(*rail.found->trust && *rail.found->spoofchk);
+	vf_plan(&want, at, &rail);
+	assert_string_equal(rail.mac, "02:00:00:00:00:22");
+	assert_int_equal(rail.mtu, 9000);
+	assert_false(rail.set->mac || rail.set->vlan || rail.set->trust || rail.set->spoofchk);
+	assert_int_equal(at->n_warnings, 0);
+}
+
+static void what_is_asked_for_is_set_through_the_port_and_told(void **state)
+{
+	struct rail_want want = nothing();
+
+	want.has_mac = true;
+	memcpy(want.mac, "\x02\x00\x5e\x10\x00\x01", 6);
+	want.vlan = 100;
+	want.trust = 0;
+	want.mtu = 1500;
+	assert_int_equal(find("p0"), 0);
+	vf_plan(&want, at, &rail);
+	assert_string_equal(rail.mac, "02:00:5e:10:00:01");
+	assert_true(rail.set->mac && rail.set->vlan && rail.set->trust);
+	assert_int_equal(at->n_warnings, 1);
+	assert_string_equal(at->warnings[0], "net1: VF 0000:01:10.4 is bound to vfio-pci and has no interface: mtu 1500 is not set, that is for the program that "
+					     "drives it");
+}
+
+static void an_administrative_mac_of_zeros_is_none(void **state)
+{
+	struct rail_want want = nothing();
+
+	rail.found->admin_mac = "00:00:00:00:00:00";
+	vf_plan(&want, at, &rail);
+	assert_null(rail.mac);
+}
+
+static void without_a_port_here_it_cannot_be_had(void **state)
+{
+	assert_int_equal(find(NULL), -ENODEV);
+	assert_string_equal(e.msg, "VF 0000:01:10.4 is bound to vfio-pci, and its port has no network interface here to set it up by");
+}
+
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(its_settings_are_the_ports_and_its_mac_the_administrative_one),
+		TEST(what_is_asked_for_is_set_through_the_port_and_told),
+		TEST(an_administrative_mac_of_zeros_is_none),
+		TEST(without_a_port_here_it_cannot_be_had),
+	};
+
+	return cmocka_run_group_tests_name("vf", tests, NULL, NULL);
+}
