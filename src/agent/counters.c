@@ -4,6 +4,7 @@
 #include "agent/counters.h"
 #include "base/clock.h"
 #include "linux/netns.h"
+#include "linux/pci.h"
 #include "linux/sysroot.h"
 
 #define DEVICE_FILE "class/infiniband/%s/ports/%u/%s"
@@ -45,6 +46,10 @@ static void read_rail(const struct sysroot *r, struct arena *a, yyjson_mut_val *
 {
 	unsigned port = (unsigned)yyjson_mut_get_uint(yyjson_mut_obj_get(rail, "port"));
 
+	if (c->user_space) {
+		c->problem = arena_printf(a, "bound to %s: no interface that counts", str(rail, "driver"));
+		return;
+	}
 	if (sysfs_read_u64(r, 10, &c->tcp_rx, "class/net/%s/statistics/rx_bytes", c->ifname) < 0 ||
 	    sysfs_read_u64(r, 10, &c->tcp_tx, "class/net/%s/statistics/tx_bytes", c->ifname) < 0) {
 		c->problem = arena_printf(a, "the pod has no interface %s any more", c->ifname);
@@ -91,6 +96,7 @@ static size_t add_rails(struct look *l)
 			.namespace = str(pod, "namespace"), .pod = str(pod, "name"), .network = str(rail, "network"),
 			.ifname = str(rail, "ifname"), .rdma = rdma && *rdma ? rdma : NULL,
 			.soft = yyjson_mut_get_bool(yyjson_mut_obj_get(rail, "soft")),
+			.user_space = pci_is_user_space_driver(str(rail, "driver")),
 		};
 	}
 	return n;

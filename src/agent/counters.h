@@ -8,6 +8,7 @@
 struct rail_count {
 	const char *namespace, *pod, *network, *ifname, *rdma; /* rdma NULL: the rail has no RDMA device */
 	bool soft;
+	bool user_space;  /* a VF on vfio-pci and its like: there is no interface, nothing is counted */
 	bool counts_rdma; /* the device tells bytes */
 	uint64_t rdma_rx, rdma_tx;
 	/*

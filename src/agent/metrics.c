@@ -94,8 +94,9 @@ static void add_rails(struct strbuf *b, struct agent *ag)
 	}
 	metrics_family(b, "kvrail_rail_rdma", METRICS_GAUGE, "1: the rail has an RDMA device, 0: it can do TCP alone.");
 	for (size_t i = 0; i < n; i++)
-		metrics_add(b, "kvrail_rail_rdma", counts[i].rdma ? 1 : 0, "namespace", counts[i].namespace, "pod", counts[i].pod, "network",
-			    counts[i].network, "ifname", counts[i].ifname, "soft", counts[i].soft ? "true" : "false", NULL);
+		if (!counts[i].user_space)
+			metrics_add(b, "kvrail_rail_rdma", counts[i].rdma ? 1 : 0, "namespace", counts[i].namespace, "pod", counts[i].pod, "network",
+				    counts[i].network, "ifname", counts[i].ifname, "soft", counts[i].soft ? "true" : "false", NULL);
 }
 
 static void add_pools(struct strbuf *b, struct agent *ag, yyjson_mut_doc *doc, yyjson_mut_val *attachments)

@@ -36,7 +36,9 @@ static int make(struct cmd_run *run, const struct pod *pod, struct env_var **ret
 			.link_layer = r->link_layer, .active_mtu = r->active_mtu,
 		};
 	}
-	return env_make(run->arena, &env, ret, ret_n, e);
+	*ret = NULL;
+	*ret_n = 0;
+	return env.n_rails ? env_make(run->arena, &env, ret, ret_n, e) : 0;
 }
 
 /* One line of POSIX shell: the value in single quotes. */

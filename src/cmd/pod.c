@@ -4,6 +4,7 @@
 #include "base/parse.h"
 #include "base/strbuf.h"
 #include "cmd/pod.h"
+#include "linux/pci.h"
 
 /* Names of pods, each once. */
 struct names {
@@ -107,6 +108,7 @@ static void read_rail(struct arena *a, yyjson_val *v, struct pod_rail *r)
 
 	r->network = doc_str(v, "network");
 	r->ifname = doc_str(v, "ifname");
+	r->vf = doc_str(v, "vf");
 	r->rdma = doc_str(v, "rdma");
 	r->driver = doc_str(v, "driver"); /* of the VF: a vendor's RDMA driver goes with its own */
 	r->link_layer = doc_str(v, "linkLayer");
@@ -161,10 +163,30 @@ int pod_from_status(struct arena *a, yyjson_val *status, const char *name, struc
 	return 0;
 }
 
+static void leave_out_without_interface(struct pod *pod)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < pod->n_rails; i++) {
+		const struct pod_rail *r = &pod->rails[i];
+
+		if (!pci_is_user_space_driver(r->driver))
+			pod->rails[n++] = *r;
+		else
+			fprintf(stderr, "kvrail: %s/%s: %s is left out: VF %s is bound to %s, a device without interface and RDMA for a program of the pod to drive\n",
+				pod->ns, pod->name, r->ifname, r->vf ? r->vf : "", r->driver);
+	}
+	pod->n_rails = n;
+}
+
 int pod_find(struct cmd_run *run, const char *name, struct pod *ret, struct err *e)
 {
 	yyjson_val *status;
 	int rc = cmd_agent(run, "GET", "/kvrail/status", NULL, &status, e);
 
-	return rc < 0 ? rc : pod_from_status(run->arena, status, name, ret, e);
+	if (rc == 0)
+		rc = pod_from_status(run->arena, status, name, ret, e);
+	if (rc == 0)
+		leave_out_without_interface(ret);
+	return rc;
 }

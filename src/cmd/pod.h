@@ -6,7 +6,7 @@
 #include "cmd/cmd.h"
 
 struct pod_rail {
-	const char *network, *ifname, *rdma /* NULL: none */, *driver, *link_layer;
+	const char *network, *ifname, *vf, *rdma /* NULL: none */, *driver, *link_layer;
 	const char **addresses; /* "10.0.132.1/24" */
 	size_t n_addresses;
 	unsigned port, mtu, active_mtu;
@@ -23,7 +23,8 @@ struct pod {
 
 /*
  * The pod called @name ("prefill-0") or "NAMESPACE/NAME". -ENOENT: no such pod, @e names the nearest or lists what there is;
- * -ENOTUNIQ: several namespaces have one, @e lists them.
+ * -ENOTUNIQ: several namespaces have one, @e lists them. A rail whose VF user space drives (vfio-pci) has no interface to look at: it is left out, and
+ * standard error says so.
  */
 int pod_find(struct cmd_run *run, const char *name, struct pod *ret, struct err *e);
 /* The same from an agent's status. */

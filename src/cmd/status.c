@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cmd/cmd.h"
+#include "linux/pci.h"
 
 /* Hard-coded by KServe's manifests and by much advice: shown beside what was measured. */
 #define MANIFEST_GID_INDEX 3
@@ -30,6 +31,14 @@ static const char *gid_cell(struct arena *a, yyjson_val *rail)
 	return arena_printf(a, "%lld (manifests say %d)", (long long)index, MANIFEST_GID_INDEX);
 }
 
+/* "net1"; of a VF that user space drives it is a name on paper. */
+static const char *ifname_cell(struct arena *a, yyjson_val *rail)
+{
+	const char *ifname = doc_str(rail, "ifname"), *driver = doc_str(rail, "driver");
+
+	return pci_is_user_space_driver(driver) ? arena_printf(a, "%s (%s: no interface)", ifname, driver) : ifname;
+}
+
 static void print_attachments(struct cmd_run *run, yyjson_val *list)
 {
 	static const char *const heads[] = { "POD", "NETWORK", "IFACE", "VF", "PF", "MAC", "ADDRESS", "MTU", "RDMA", "GID INDEX", "STATE", NULL };
@@ -45,7 +54,7 @@ static void print_attachments(struct cmd_run *run, yyjson_val *list)
 			const char *rdma = doc_str(rail, "rdma"), *ns = doc_str(pod, "namespace"), *name = doc_str(pod, "name");
 			const char *cells[] = {
 				arena_printf(a, "%s/%s", ns ? ns : "-", name ? name : "-"), doc_str(rail, "network"),
-				doc_str(rail, "ifname"), doc_str(rail, "vf"), doc_str(rail, "pf"), doc_str(rail, "mac"),
+				ifname_cell(a, rail), doc_str(rail, "vf"), doc_str(rail, "pf"), doc_str(rail, "mac"),
 				join(a, yyjson_obj_get(rail, "addresses")),
 				arena_printf(a, "%lld", (long long)doc_int(rail, "mtu", 0)),
 				rdma && doc_bool(rail, "soft", false) ? arena_printf(a, "%s (soft RoCE)", rdma) : rdma,

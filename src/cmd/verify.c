@@ -74,7 +74,7 @@ static int find(struct cmd_run *run, const char *name, struct pod *ret, struct e
 	int rc = pod_find(run, name, ret, e);
 
 	if (rc == 0 && ret->n_rails == 0)
-		rc = err_set(e, -ENODEV, "%s/%s has no rail", ret->ns, ret->name);
+		rc = err_set(e, -ENODEV, "%s/%s has no rail with an interface", ret->ns, ret->name);
 	return rc;
 }
 

@@ -4,6 +4,7 @@ import http.server
 import json
 import os
 import pathlib
+import re
 import shutil
 import socketserver
 import subprocess
@@ -35,7 +36,7 @@ class Agent:
 
             def do_GET(self):
                 good = self.path == "/kvrail/status"
-                body = json.dumps({"attachments": attachments} if good else {"error": "unknown"}).encode()
+                body = json.dumps({"node": "n1", "agent": {"version": "1"}, "attachments": attachments} if good else {"error": "unknown"}).encode()
                 self.send_response(200 if good else 404)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
@@ -119,6 +120,23 @@ def test_side_channels_use_the_pods_address_on_its_default_network(agent):
     assert env["VLLM_NIXL_SIDE_CHANNEL_HOST"] == "10.9.9.9"
     r = start.kvrail("env", "coredns")
     assert r.returncode == 1 and "no pod coredns with rails on this node; there are: llm-test/prefill-0" in r.stderr
+
+
+VFIO = {"network": "llm-test/dpdk", "ifname": "net2", "resource": "dpdk", "vf": "0000:01:10.2", "mac": "02:00:00:00:00:02", "mtu": 9000,
+        "addresses": ["10.0.132.2/24"], "driver": "vfio-pci"}
+LEFT_OUT = "net2 is left out: VF 0000:01:10.2 is bound to vfio-pci"
+
+
+def test_a_vf_that_user_space_drives_is_said_to_be_one_and_is_no_rail_to_libraries(agent):
+    a = agent(attachment("llm-test", "both", TWO[0], VFIO), attachment("llm-test", "dpdk", VFIO))
+    assert re.search(r"llm-test/dpdk +llm-test/dpdk +net2 \(vfio-pci: no interface\) +0000:01:10.2 ", a.kvrail("status").stdout)
+    r = a.kvrail("env", "both", "-o", "json")
+    env = {v["name"]: v["value"] for v in json.loads(r.stdout)["environment"]}
+    assert env["UCX_NET_DEVICES"] == "mlx5_2:1" and LEFT_OUT in r.stderr
+    r = a.kvrail("env", "dpdk", "-o", "json")
+    assert r.returncode == 0 and json.loads(r.stdout)["environment"] == [] and LEFT_OUT in r.stderr
+    r = a.kvrail("verify", "dpdk")
+    assert r.returncode == 1 and LEFT_OUT in r.stderr and "llm-test/dpdk has no rail with an interface" in r.stderr
 
 
 def test_misspelt_pod_is_told_the_nearest(agent):
