@@ -5,6 +5,7 @@
     two_nodes   (node1, node2), linked port by port, shared by the tests of a module
     boot        boot(nodes=1, ...): fresh nodes of its own, with the options of lab.guest.Lab
 
+A module's LAB has options of lab.guest.Lab for the first two.
 The tests of a module run in file order on the same nodes and leave them as they found them, or power-cycle them.
 """
 import pathlib
@@ -52,7 +53,7 @@ def stop(lab):
 
 
 def module_lab(request, nodes):
-    lab = start(request.module.__name__, nodes=nodes)
+    lab = start(request.module.__name__, nodes=nodes, **getattr(request.module, "LAB", {}))
     yield lab.guests
     stop(lab)
 
