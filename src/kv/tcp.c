@@ -184,8 +184,8 @@ static int accept_stream(struct tcp *t, struct tcp_stream *s, uint32_t number, s
 		if (r < 0)
 			return r;
 		kv_net_timeouts(s->fd, c->timeout_ms);
-		if (kv_net_recv_by(s->fd, &g, sizeof(g), clock_ns() + (uint64_t)c->timeout_ms * 1000000) == 0 && !memcmp(g.token, c->token, sizeof(g.token)) &&
-		    le32toh(g.stream) == number)
+		r = kv_net_recv_by(s->fd, &g, sizeof(g), clock_ns() + (uint64_t)c->timeout_ms * 1000000);
+		if (r == 0 && !memcmp(g.token, c->token, sizeof(g.token)) && le32toh(g.stream) == number)
 			return 0;
 		close(s->fd);
 		s->fd = -1;
