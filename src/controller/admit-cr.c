@@ -49,6 +49,8 @@ static int check_namespace(struct admission *ad, const struct api_kind *kind, co
 			   network->object.meta->name ? network->object.meta->name : "", ad->o->namespace);
 		return 0;
 	}
+	if (is(kind->kind, "SriovOperatorConfig"))
+		return err_set(e, -EINVAL, "only default SriovOperatorConfig in %s namespace is used", ad->o->namespace);
 	if ((is(kind->kind, "SriovNetwork") || is(kind->kind, "SriovIBNetwork") || is(kind->kind, "OVSNetwork")) &&
 	    network->spec->network_namespace && *network->spec->network_namespace)
 		return err_set(e, -EINVAL, ".Spec.NetworkNamespace field can't be specified if the resource is not in the %s namespace",

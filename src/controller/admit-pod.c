@@ -7,7 +7,6 @@
 #include "controller/admit-private.h"
 
 #define RESOURCES_MAX (2 * ANNOTATION_ITEMS_MAX) /* of two annotations */
-#define CONTAINERS_MAX 256
 #define COUNT_MAX 1000000
 #define MULTUS_NAMESPACE "kube-system" /* Multus' default of multusNamespace */
 
@@ -275,7 +274,7 @@ int admit_pod(struct admission *ad, struct err *e)
 		return 0; /* the image of a pod of a file on the node: nothing said here reaches it */
 	if (!doc_str(annotations, ANNOTATION_NETWORKS) && !doc_str(annotations, ANNOTATION_DEFAULT_NETWORK))
 		return 0;
-	if (!yyjson_arr_size(containers) || yyjson_arr_size(containers) > CONTAINERS_MAX)
+	if (!yyjson_arr_size(containers))
 		return 0; /* the API server has its own words for that */
 	if (doc_bool(spec, "hostNetwork", false)) {
 		admit_warn(ad, "a pod with hostNetwork is attached to no network: %s is ignored", ANNOTATION_NETWORKS);

@@ -5,7 +5,7 @@
 #include "base/base64.h"
 #include "controller/admit-private.h"
 
-#define WARNING_MAX 120 /* longer ones are cut by API servers and clients */
+#define WARNING_MAX 256 /* characters, to which API servers cut when a response has many warnings (apiserver, filters/warning.go) */
 
 void admit_add(struct admission *ad, const char *path, yyjson_mut_val *value)
 {
@@ -19,13 +19,17 @@ void admit_add(struct admission *ad, const char *path, yyjson_mut_val *value)
 void admit_warn(struct admission *ad, const char *fmt, ...)
 {
 	va_list ap;
+	size_t n;
 	char *text;
 
 	va_start(ap, fmt);
 	text = arena_vprintf(ad->a, fmt, ap);
 	va_end(ap);
-	if (strlen(text) > WARNING_MAX)
-		strcpy(text + WARNING_MAX - 3, "...");
+	if (strlen(text) > WARNING_MAX) {
+		for (n = WARNING_MAX - 3; n && ((unsigned char)text[n] & 0xc0) == 0x80;)
+			n--; /* not within a character */
+		strcpy(text + n, "...");
+	}
 	yyjson_mut_arr_add_str(ad->doc, ad->warnings, text);
 }
 

@@ -72,6 +72,14 @@ static void delete_nad(struct work *k, const struct world_nad *nad, const char *
 	x->why = why;
 }
 
+/* Operators up to 1.6 marked no NAD: where theirs is, they noted on the network. */
+static bool is_own(const struct world_nad *nad, const struct target *t)
+{
+	if (nad->owner)
+		return !strcmp(nad->owner, t->owner);
+	return streq(nad->name, t->meta->name) && streq(nad->ns, pairs_get(t->meta->annotations, t->meta->n_annotations, LAST_NAMESPACE));
+}
+
 /* NADs of this network that are not where it wants its NAD (@ns NULL: it wants none). How many are in another namespace than the network. */
 static size_t delete_others(struct work *k, const struct target *t, const char *ns)
 {
@@ -80,7 +88,7 @@ static size_t delete_others(struct work *k, const struct target *t, const char *
 	for (size_t i = 0; i < k->w->n_nads; i++) {
 		const struct world_nad *nad = &k->w->nads[i];
 
-		if (!streq(nad->owner, t->owner))
+		if (!is_own(nad, t))
 			continue;
 		foreign += !streq(nad->ns, t->meta->namespace);
 		if (!ns || !streq(nad->ns, ns) || !streq(nad->name, t->meta->name))
@@ -186,11 +194,11 @@ static bool refused(struct work *k, struct target *t, const struct target *all, 
 		t->verdict = (struct verdict){ .reason = "NamespaceNotFound" };
 		t->verdict.message = arena_printf(a, "namespace %s %s: the NetworkAttachmentDefinition comes when the namespace does", t->ns,
 						  ns ? "is being deleted" : "does not exist");
-	} else if (nad && !streq(nad->owner, t->owner)) {
+	} else if (nad && !is_own(nad, t)) {
 		t->verdict = (struct verdict){ .reason = "NetworkAttachmentDefinitionInvalid" };
 		t->verdict.message = arena_printf(a, "the NetworkAttachmentDefinition %s/%s is there and belongs to somebody else (%s): delete "
 						     "it or rename the network", t->ns, t->meta->name, nad->owner ? nad->owner : "it has no owner-ref");
-	} else if (taken(k, all, t)) {
+	} else if (!nad && taken(k, all, t)) { /* who has it keeps it */
 		t->verdict = (struct verdict){ .reason = "NetworkAttachmentDefinitionInvalid" };
 		t->verdict.message = arena_printf(a, "another network asks for the NetworkAttachmentDefinition %s/%s too: rename one", t->ns,
 						  t->meta->name);

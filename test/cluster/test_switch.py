@@ -21,19 +21,18 @@ pytestmark = pytest.mark.skipif(bool(gostack.missing()), reason=f"KVRAIL_PEERS h
 
 
 def operators_objects():
-    """What stands in the API server where the SR-IOV operator ran: policy, network, and the NAD as the operator makes it of the network."""
+    """What stands in the API server where the SR-IOV operator ran: policy, network, and the NAD as operator 1.6 makes it of the network: without owner-ref."""
     meta = {"namespace": SYSTEM, "name": "switch"}
     nad = {"cniVersion": "1.0.0", "name": "switch", "type": "sriov", "vlan": 0, "vlanQoS": 0, "logLevel": "info", "ipam": IPAM}
     return [
         {"apiVersion": "sriovnetwork.openshift.io/v1", "kind": "SriovNetworkNodePolicy", "metadata": meta, "spec": {
             "resourceName": "switchrdma", "numVfs": VFS, "mtu": 1500, "deviceType": "netdevice", "nodeSelector": {"kubernetes.io/os": "linux"},
             "nicSelector": {"pfNames": ["p0"]}, "priority": 98}},
-        {"apiVersion": "sriovnetwork.openshift.io/v1", "kind": "SriovNetwork", "metadata": meta, "spec": {
+        {"apiVersion": "sriovnetwork.openshift.io/v1", "kind": "SriovNetwork", "metadata": {
+            **meta, "annotations": {"operator.sriovnetwork.openshift.io/last-network-namespace": NAMESPACE}}, "spec": {
             "resourceName": "switchrdma", "networkNamespace": NAMESPACE, "ipam": json.dumps(IPAM)}},
         {"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition", "metadata": {
-            "name": "switch", "namespace": NAMESPACE, "annotations": {
-                "k8s.v1.cni.cncf.io/resourceName": RESOURCE,
-                "sriovnetwork.openshift.io/owner-ref": f"SriovNetwork.sriovnetwork.openshift.io/{SYSTEM}/switch"}},
+            "name": "switch", "namespace": NAMESPACE, "annotations": {"k8s.v1.cni.cncf.io/resourceName": RESOURCE}},
          "spec": {"config": json.dumps(nad)}}]
 
 
@@ -135,6 +134,8 @@ def test_kvrail_takes_over_a_node_of_the_go_components_and_hands_it_back(site):
     site.offers()
     assert site.conf() == "/etc/cni/net.d/00-kvrail.conf"
     assert site.nad() == config
+    ready = {c["type"]: c for c in plane.get(f"/apis/sriovnetwork.openshift.io/v1/namespaces/{SYSTEM}/sriovnetworks/switch")["status"]["conditions"]}["Ready"]
+    assert ready["status"] == "True", ready
 
     # the pod of before runs on; a new one gets another VF and another address of the same pool, and both talk
     assert site.main("before").pid == began

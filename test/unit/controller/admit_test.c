@@ -5,6 +5,7 @@
 #include <cmocka.h>
 
 #include "base/base64.h"
+#include "base/strbuf.h"
 #include "controller/admit.h"
 
 static int nad(void *arg, struct arena *a, const char *ns, const char *name, struct admit_nad *ret, const char **names, struct err *e)
@@ -129,6 +130,18 @@ static void resource_goes_to_the_container_with_the_gpu(void **state)
 	assert_non_null(strstr(text(&t), "/spec/containers/1/"));
 	pod(&t, "p0", "{\"containers\":[{\"name\":\"a\"},{\"name\":\"b\",\"resources\":{\"limits\":{\"nvidia.com/gpu\":\"0\"}}}]}");
 	assert_non_null(strstr(text(&t), "/spec/containers/0/"));
+	arena_free(t.a);
+}
+
+static void a_pod_of_many_containers_gets_its_devices(void **state)
+{
+	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+	struct test t = { .a = arena_new() };
+
+	for (unsigned i = 0; i < 300; i++)
+		strbuf_addf(&b, "{\"name\":\"c%u\"},", i);
+	pod(&t, "p0", arena_printf(t.a, "{\"containers\":[%s{\"name\":\"gpu\",\"resources\":{\"limits\":{\"nvidia.com/gpu\":\"1\"}}}]}", b.s));
+	assert_non_null(strstr(text(&t), "/spec/containers/300/"));
 	arena_free(t.a);
 }
 
@@ -298,6 +311,9 @@ static void objects_are_refused_in_the_operators_words(void **state)
 	ask(&t, ADMIT_VALIDATE, "llm", "CREATE", POLICY(""));
 	assert_string_equal(yyjson_get_str(yyjson_arr_get_first(yyjson_obj_get(t.response, "warnings"))),
 			    "x is created or updated but not used. Only policy in kvrail-system namespace is respected.");
+	ask(&t, ADMIT_VALIDATE, "llm", "CREATE", "{\"apiVersion\":\"sriovnetwork.openshift.io/v1\",\"kind\":\"SriovOperatorConfig\",\"metadata\":{\"name\":"
+						 "\"default\"},\"spec\":{}}");
+	assert_string_equal(message(&t), "only default SriovOperatorConfig in kvrail-system namespace is used");
 	ask(&t, ADMIT_VALIDATE, "llm", "CREATE", "{\"apiVersion\":\"sriovnetwork.openshift.io/v1\",\"kind\":\"SriovNetwork\",\"metadata\":{\"name\":\"x\"},\"spec\":{"
 						 "\"resourceName\":\"a\",\"networkNamespace\":\"b\"}}");
 	assert_string_equal(message(&t), ".Spec.NetworkNamespace field can't be specified if the resource is not in the kvrail-system namespace");
@@ -321,6 +337,26 @@ static const char *said(struct test *t, const char *name, const char *role, cons
 		return message(t);
 	warning = yyjson_get_str(yyjson_arr_get_first(yyjson_obj_get(t->response, "warnings")));
 	return warning ? warning : "";
+}
+
+static void a_long_warning_is_cut_at_a_character(void **state)
+{
+	struct test t = { .a = arena_new() };
+	char key[301];
+	size_t ends[2];
+
+	for (size_t i = 0; i < sizeof(key) - 1; i += 2)
+		memcpy(key + i, "\xc3\xa9", 2);
+	key[sizeof(key) - 1] = '\0';
+	for (size_t from = 0; from < 2; from++) { /* where a character ends, and within one */
+		const char *warning = said(&t, "new", "cpu", "\"pfNames\":[\"p2\"]", arena_printf(t.a, ",\"numVfs\":8,\"%s%s\":1", from ? "a" : "", key));
+
+		ends[from] = strlen(warning);
+		assert_in_range(ends[from], 255, 256);
+		assert_string_equal(warning + ends[from] - 5, "\xc3\xa9...");
+	}
+	assert_int_not_equal(ends[0], ends[1]);
+	arena_free(t.a);
 }
 
 static void policy_is_held_to_those_that_are_there(void **state)
@@ -381,6 +417,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(resource_goes_to_the_container_with_the_gpu),
 		cmocka_unit_test(networks_are_counted_by_resource),
+		cmocka_unit_test(a_pod_of_many_containers_gets_its_devices),
 		cmocka_unit_test(each_of_very_many_networks_counts),
 		cmocka_unit_test(what_is_asked_for_already_counts),
 		cmocka_unit_test(missing_network_is_named_with_those_that_are_there),
@@ -390,6 +427,7 @@ int main(void)
 		cmocka_unit_test(policy_gets_the_operators_defaults),
 		cmocka_unit_test(objects_are_refused_in_the_operators_words),
 		cmocka_unit_test(policy_is_held_to_those_that_are_there),
+		cmocka_unit_test(a_long_warning_is_cut_at_a_character),
 		cmocka_unit_test(policy_that_the_operator_lets_through_or_that_comes_before_its_nodes_is_a_warning),
 		cmocka_unit_test(policy_waits_while_the_others_cannot_be_listed),
 	};

@@ -574,7 +574,8 @@ static void network_for_another_namespace_is_held_by_a_finalizer(void **state)
 	add(&t, WORLD_NADS, nad);
 	add(&t, WORLD_NAMESPACES, NAMESPACE("llm2", ""));
 	t.w.n_networks = 0;
-#define HELD ",\"finalizers\":[\"netattdef.finalizers.sriovnetwork.openshift.io\"],\"annotations\":{\"operator.sriovnetwork.openshift.io/last-network-namespace\":\"llm\"}"
+#define NOTED(ns) ",\"annotations\":{\"operator.sriovnetwork.openshift.io/last-network-namespace\":\"" ns "\"}"
+#define HELD ",\"finalizers\":[\"netattdef.finalizers.sriovnetwork.openshift.io\"]" NOTED("llm")
 	add(&t, WORLD_SRIOV_NETWORKS, NETWORK(NS, "roce", HELD, ",\"networkNamespace\":\"llm2\""));
 	run(&t);
 	assert_int_equal(t.out.v[0].verb, WRITE_DELETE);
@@ -605,6 +606,17 @@ static void foreign_nads_are_left_alone(void **state)
 	run(&t);
 	assert_int_equal(t.out.n, 1);
 	expect_ready(&t, "SriovNetwork", "roce", "False", "NetworkAttachmentDefinitionInvalid", "belongs to somebody else");
+	/* one where an operator that marked none noted that its own is, is taken over */
+	t.w.n_networks = 0;
+	add(&t, WORLD_SRIOV_NETWORKS, NETWORK("llm", "roce", NOTED("llm"), ""));
+	run(&t);
+	assert_non_null(written(&t, "NetworkAttachmentDefinition", "roce", NULL));
+	assert_true(written(&t, "NetworkAttachmentDefinition", "roce", NULL)->mine);
+	t.w.n_networks = 0;
+	add(&t, WORLD_SRIOV_NETWORKS, NETWORK(NS, "roce", HELD ",\"deletionTimestamp\":\"2027-01-01T00:00:00Z\"", ",\"networkNamespace\":\"llm\""));
+	run(&t);
+	assert_int_equal(t.out.n, 1);
+	assert_int_equal(t.out.v[0].verb, WRITE_DELETE);
 	/* nor one of an operator that is none of the three kinds; but one whose network is gone goes */
 	t.w.n_nads = t.w.n_networks = 0;
 	add(&t, WORLD_NADS, "{\"metadata\":{\"name\":\"a\",\"namespace\":\"llm\",\"annotations\":{\"sriovnetwork.openshift.io/owner-ref\":\"Other.x/llm/a\"}}}");
@@ -635,6 +647,14 @@ static void networks_that_cannot_be_are_told_why(void **state)
 	expect_ready(&t, "SriovNetwork", "type", "False", "UnsupportedConfiguration", "vlan");
 	expect_ready(&t, "OVSNetwork", "twice", "False", "NetworkAttachmentDefinitionInvalid", "another network asks for");
 	assert_null(nth(&t, "NetworkAttachmentDefinition", "twice", NULL, 1));
+	/* the one that has it keeps it, whatever order they come in */
+	add(&t, WORLD_NADS, "{\"metadata\":{\"name\":\"twice\",\"namespace\":\"llm\",\"annotations\":{\"sriovnetwork.openshift.io/owner-ref\":"
+			    "\"OVSNetwork.sriovnetwork.openshift.io/llm/twice\"}}}");
+	run(&t);
+	expect_ready(&t, "SriovNetwork", "twice", "False", "NetworkAttachmentDefinitionInvalid", "belongs to somebody else");
+	assert_non_null(written(&t, "NetworkAttachmentDefinition", "twice", NULL));
+	t.w.n_nads = 0;
+	run(&t);
 	/* what was said of an object that cannot be read is not said again */
 	for (size_t i = 0; i < t.out.n; i++) {
 		yyjson_val *c = condition(&t, &t.out.v[i], "Ready");
