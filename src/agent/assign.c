@@ -86,7 +86,8 @@ int assign_devices(void *cluster, struct arena *a, const struct attach_pod *pod,
 			(struct attach_device){ .container = d.container, .resource = d.resource, .id = d.id, .rdma = rdma };
 	}
 	for (size_t i = 0; i < n; i++)
-		networks[i] = (struct pairing_network){ .name = asks[i].network, .resource = asks[i].resource, .device_id = asks[i].device_id };
+		networks[i] = (struct pairing_network){ .name = asks[i].network, .resource = asks[i].resource, .device_id = asks[i].device_id,
+							.optional = asks[i].optional };
 	r = pairing_make(arena_printf(a, "%s/%s", pod->namespace, pod->name), devices, n_devices, networks, n, chosen, e);
 	for (size_t i = 0; r == 0 && i < n; i++)
 		ids[i] = chosen[i] < 0 ? NULL : devices[chosen[i]].id;

@@ -51,6 +51,7 @@ struct attach_device {
 struct attach_ask {
 	const char *network, *ifname, *resource; /* resource with its prefix, as the NAD says */
 	const char *device_id;			 /* asked for by the annotation, or NULL */
+	bool optional;	/* its plugin may do without one */
 };
 
 /* How a plugin of another maker ended. */

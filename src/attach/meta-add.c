@@ -100,7 +100,7 @@ static int assign(struct add_work *w, const char **ids, struct err *e)
 		return 0;
 	}
 	for (size_t i = 0; r == 0 && i < n; i++) {
-		if (!given[i])
+		if (!given[i] && !asks[i].optional)
 			return err_set(e, -ENOSPC, "network %s: no device of %s is given to the pod", asks[i].network, asks[i].resource);
 		ids[of_net[i]] = given[i];
 	}

@@ -6,6 +6,7 @@
 #include "attach/netstatus.h"
 #include "attach/result.h"
 #include "base/strbuf.h"
+#include "linux/pci.h"
 
 static const struct attach_cluster *cluster_of(const struct add_work *w)
 {
@@ -67,6 +68,8 @@ static struct netstatus *make_status(struct add_work *w, size_t *ret_n)
 	*ret_n = 0;
 	for (size_t i = 0; i < w->n_nets; i++) {
 		const struct net *net = &w->nets[i];
+		struct pci_addr addr;
+		bool is_pci = net->device_id && pci_parse(net->device_id, &addr) == 0;
 		size_t before = *ret_n;
 
 		if (net->ours) {
@@ -74,7 +77,7 @@ static struct netstatus *make_status(struct add_work *w, size_t *ret_n)
 			continue;
 		}
 		netstatus_of_result(w->a, &w->results[i], net->network, net->master, &list, ret_n);
-		for (; net->device_id && before < *ret_n; before++) {
+		for (; is_pci && before < *ret_n; before++) {
 			list[before].pci = list[before].pci ? list[before].pci : net->device_id;
 			list[before].rdma = net->rdma;
 			list[before].pf_pci = net->pf_pci;

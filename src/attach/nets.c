@@ -316,7 +316,7 @@ size_t nets_asks(struct arena *a, const struct net *nets, size_t n, struct attac
 		if (!nets[i].resource)
 			continue;
 		asks[k] = (struct attach_ask){ .network = nets[i].network, .ifname = nets[i].ifname, .resource = nets[i].resource,
-					       .device_id = nets[i].device_id };
+					       .device_id = nets[i].device_id, .optional = !nets[i].ours };
 		of_net[k++] = i;
 	}
 	*ret = asks;

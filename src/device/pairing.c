@@ -147,7 +147,7 @@ int pairing_make(const char *pod, const struct pairing_device *devices, size_t n
 			used[at] = true;
 			out[i] = (int)at;
 		}
-		if (needs(&networks[i]) && out[i] < 0)
+		if (needs(&networks[i]) && out[i] < 0 && !networks[i].optional)
 			return none_left(pod, devices, n_devices, networks, n_networks, networks[i].resource, networks[i].name, e);
 	}
 	if (n_networks)

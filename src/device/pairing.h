@@ -31,10 +31,11 @@ struct pairing_network {
 	const char *name;     /* "llm/roce-p2", for messages */
 	const char *resource; /* NULL or "": none needed */
 	const char *device_id; /* asked for by name, or NULL */
+	bool optional; /* does without when none is left */
 };
 
 /*
- * @ret[i] is the index in @devices for network i, or -1 for one that needs none. @pod is "NS/NAME". -ENODEV: a network's resource has
+ * @ret[i] is the index in @devices for network i, or -1 for one that needs none or does without. @pod is "NS/NAME". -ENODEV: a network's resource has
  * no device left; -EINVAL: a device asked for by name is not this pod's. @e says network, resource, what the pod was given, what to do.
  */
 int pairing_make(const char *pod, const struct pairing_device *devices, size_t n_devices,

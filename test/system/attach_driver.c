@@ -179,7 +179,7 @@ static int assign(void *arg, struct arena *a, const struct attach_pod *p, const 
 				if (ids[j] && !strcmp(ids[j], ids[i]))
 					ids[i] = NULL;
 		}
-		if (!ids[i])
+		if (!ids[i] && !asks[i].optional)
 			return err_set(e, -ENOSPC, "network %s takes a device of %s, and the pod has none left", asks[i].network, asks[i].resource);
 	}
 	*ret_all = all;

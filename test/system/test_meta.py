@@ -269,6 +269,17 @@ def test_the_default_route_of_another_makers_network_is_what_its_check_and_the_s
     node.assert_clean()
 
 
+def test_another_makers_network_does_without_a_device_and_one_that_is_no_pci_function_is_not_told_as_one(node):
+    conf = {"cniVersion": "1.0.0", "type": "bridge", "bridge": "cbr0", "ipam": {"type": "static", "addresses": [{"address": "10.99.0.7/24"}]}}
+    node.nad("mark", conf, resource="ovs-cni.network.kubevirt.io/br1")
+    node.nad("tap", {**conf, "ipam": {"type": "static", "addresses": [{"address": "10.99.0.8/24"}]}}, resource="macvtap.network.kubevirt.io/eth0")
+    node.make_pod("mark,tap", containers=[{"name": "main", "devices": {"macvtap.network.kubevirt.io/eth0": ["eth0Mvp0"]}}])
+    node.cni("ADD")
+    assert [(s["name"], s["interface"], s.get("device-info")) for s in node.status()[1:]] == [("llm/mark", "net1", None), ("llm/tap", "net2", None)]
+    node.cni("DEL")
+    node.assert_clean()
+
+
 def test_cdi_gives_each_container_its_own_devices_and_leaves_what_it_sets(node):
     node.make_pod("a,b", containers=[{"name": "main", "env": ["UCX_TLS"], "devices": {"test/soft": ["d0"]}},
                                      {"name": "side", "devices": {"test/soft": ["d1"], "test/more": ["spare"]}},
