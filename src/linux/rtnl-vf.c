@@ -283,20 +283,22 @@ int rtnl_vf_set_link_state(struct nl *nl, unsigned pf_index, unsigned vf, uint32
 	return rtnl_change(nl, &v.m, pf_index, e, "set the link state of VF %u to %s", vf, words[state]);
 }
 
-int rtnl_vf_set_guid(struct nl *nl, unsigned pf_index, unsigned vf, uint64_t node_guid, uint64_t port_guid, struct err *e)
+static int set_guid(struct nl *nl, unsigned pf_index, unsigned vf, uint16_t type, uint64_t guid, struct err *e)
 {
-	struct ifla_vf_guid node, port;
+	struct ifla_vf_guid s;
 	struct vf_msg v;
 
-	memset(&node, 0, sizeof(node)); /* the padding, too */
-	memset(&port, 0, sizeof(port));
-	node.vf = port.vf = vf;
-	node.guid = node_guid;
-	port.guid = port_guid;
-	vf_start(&v, pf_index);
-	nl_put(&v.m, IFLA_VF_IB_NODE_GUID, &node, sizeof(node));
-	nl_put(&v.m, IFLA_VF_IB_PORT_GUID, &port, sizeof(port));
-	vf_end(&v);
-	return rtnl_change(nl, &v.m, pf_index, e, "set the GUIDs of VF %u to %016llx and %016llx", vf,
-			   (unsigned long long)node_guid, (unsigned long long)port_guid);
+	memset(&s, 0, sizeof(s)); /* the padding, too */
+	s.vf = vf;
+	s.guid = guid;
+	vf_setting(&v, pf_index, type, &s, sizeof(s));
+	return rtnl_change(nl, &v.m, pf_index, e, "set the %s GUID of VF %u to %016llx", type == IFLA_VF_IB_NODE_GUID ? "node" : "port",
+			   vf, (unsigned long long)guid);
+}
+
+int rtnl_vf_set_guid(struct nl *nl, unsigned pf_index, unsigned vf, uint64_t node_guid, uint64_t port_guid, struct err *e)
+{
+	int r = set_guid(nl, pf_index, vf, IFLA_VF_IB_NODE_GUID, node_guid, e);
+
+	return r < 0 ? r : set_guid(nl, pf_index, vf, IFLA_VF_IB_PORT_GUID, port_guid, e);
 }

@@ -113,6 +113,7 @@ int rtnl_vf_set_spoofchk(struct nl *nl, unsigned pf_index, unsigned vf, bool on,
 int rtnl_vf_set_trust(struct nl *nl, unsigned pf_index, unsigned vf, bool on, struct err *e);
 /* IFLA_VF_LINK_STATE_AUTO, _ENABLE, _DISABLE; igb has none: -EOPNOTSUPP. */
 int rtnl_vf_set_link_state(struct nl *nl, unsigned pf_index, unsigned vf, uint32_t state, struct err *e);
+/* A request each, as do_setvfinfo() (net/core/rtnetlink.c) goes no further than the node GUID; the first may be set when this fails. */
 int rtnl_vf_set_guid(struct nl *nl, unsigned pf_index, unsigned vf, uint64_t node_guid, uint64_t port_guid, struct err *e);
 
 #endif

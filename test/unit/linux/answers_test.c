@@ -445,7 +445,6 @@ static void vf_settings_are_sent_as_the_kernel_wants_them(void **state)
 {
 	_cleanup_nl_ struct nl *nl = replay_open(&replay, "", 0);
 	struct ifla_vf_vlan_info q;
-	struct ifla_vf_guid guid;
 	const struct nlattr *a;
 	size_t pos = 0;
 
@@ -466,13 +465,32 @@ static void vf_settings_are_sent_as_the_kernel_wants_them(void **state)
 	assert_int_equal(nl_attr_type(a), IFLA_VF_LINK_STATE);
 	assert_memory_equal(nl_data(a), (&(struct ifla_vf_link_state){ 3, IFLA_VF_LINK_STATE_DISABLE }), 8);
 	assert_int_equal(rtnl_vf_set_link_state(nl, 5, 3, 3, &e), -EINVAL);
-	assert_int_equal(rtnl_vf_set_guid(nl, 5, 3, 0x0011223344556677, 0x8899aabbccddeeff, &e), 0);
-	a = sent_setting(5);
-	assert_int_equal(nl_attr_type(a), IFLA_VF_IB_NODE_GUID);
+}
+
+/* do_setvfinfo() leaves after the node GUID: what comes behind it in one request is dropped, and acknowledged. */
+static void guids_of_a_vf_go_in_a_request_each(void **state)
+{
+	_cleanup_strbuf_ struct strbuf refusal = STRBUF_INIT;
+	_cleanup_nl_ struct nl *nl = replay_open(&replay, "", 0);
+	struct ifla_vf_guid guid;
+	const struct nlattr *a;
+
 	memset(&guid, 0, sizeof(guid));
 	guid.vf = 3;
-	guid.guid = 0x0011223344556677;
+	guid.guid = 0x8899aabbccddeeff;
+	replay.extra = 99;
+	assert_int_equal(rtnl_vf_set_guid(nl, 5, 3, 0x0011223344556677, 0x8899aabbccddeeff, &e), 0);
+	assert_int_equal(replay.requests, 2);
+	a = sent_setting(5);
+	assert_int_equal(nl_attr_type(a), IFLA_VF_IB_PORT_GUID);
 	assert_memory_equal(nl_data(a), &guid, sizeof(guid));
+	nl_close(nl);
+	ack(&refusal, -EOPNOTSUPP, NULL, false, 0);
+	link_named(&refusal, 0, 5, "ib0");
+	ack(&refusal, 0, NULL, false, 0);
+	nl = answers(&refusal);
+	assert_int_equal(rtnl_vf_set_guid(nl, 5, 3, 0x0011223344556677, 0x8899aabbccddeeff, &e), -EOPNOTSUPP);
+	assert_string_equal(e.msg, "ib0: cannot set the node GUID of VF 3 to 0011223344556677: Operation not supported");
 }
 
 static void what_a_vf_refuses_is_told_with_the_pfs_name(void **state)
@@ -691,6 +709,7 @@ int main(void)
 		with_arena(an_answer_too_long_is_asked_for_by_dump),
 		with_arena(vfs_of_a_real_port_are_read),
 		with_arena(vf_settings_are_sent_as_the_kernel_wants_them),
+		with_arena(guids_of_a_vf_go_in_a_request_each),
 		with_arena(what_a_vf_refuses_is_told_with_the_pfs_name),
 		with_arena(links_of_a_real_node_are_read),
 		with_arena(an_rdma_device_is_read),
