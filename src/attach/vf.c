@@ -128,10 +128,11 @@ int vf_find(struct nl *nl, struct arena *a, struct vf_port **ports, const struct
 {
 	int r = 0;
 
+	if (rec->vf && *rec->vf && !vf_has_pf(rec))
+		return err_set(e, -ENODEV, "VF %s: its port %s has no network interface in this namespace to set the VF up by", rec->vf,
+			       rec->pf_pci ? rec->pf_pci : "");
 	if (vf_has_netdev(rec))
 		r = find_netdev(nl, a, vf, rec, ret_index, e);
-	else if (!vf_has_pf(rec))
-		r = err_set(e, -ENODEV, "VF %s is bound to %s, and its port has no network interface here to set it up by", rec->vf, rec->driver);
 	return r == 0 && vf_has_pf(rec) ? find_settings(nl, a, ports, rec, e) : r;
 }
 

@@ -10,12 +10,15 @@
 /* What PFs told of their VFs: each is asked once for all rails of a pod. Begins as NULL, in an arena. */
 struct vf_port;
 
-/* Read the VF's netdev, if it has one, and the PF's settings of it into @rec->found; *ret_index is the netdev's. */
+/*
+ * Read the VF's netdev, if it has one, and the PF's settings of it into @rec->found; *ret_index is the netdev's. -ENODEV: there is no such netdev here,
+ * or a VF (@rec->vf) has a PF without one.
+ */
 int vf_find(struct nl *nl, struct arena *a, struct vf_port **ports, const struct attach_vf *vf, struct attachment_rail *rec,
 	    unsigned *ret_index, struct err *e);
 
 /*
- * What of @want differs from @rec->found, into @rec->set. Pure. A device without a PF takes no settings: a warning each in @at. Of a VF without
+ * What of @want differs from @rec->found, into @rec->set. Pure. A device that is no VF takes no settings: a warning in @at. Of a VF without
  * netdev nothing can be measured later: @rec->mac and mtu are told now.
  */
 void vf_plan(const struct rail_want *want, struct attachment *at, struct attachment_rail *rec);

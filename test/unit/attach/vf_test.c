@@ -35,7 +35,7 @@ static int teardown(void **state)
 
 static int find(const char *pf)
 {
-	const struct attach_vf vf = { .pci = rail.vf, .pf_netdev = pf, .index = 2, .driver = rail.driver };
+	const struct attach_vf vf = { .pci = rail.vf, .pf_netdev = pf, .index = 2, .driver = rail.driver, .netdev = "p0" };
 	_cleanup_strbuf_ struct strbuf twice = STRBUF_INIT; /* the port as link, then with its VFs */
 	const char *source = getenv("KVRAIL_SOURCE");
 	_cleanup_free_ char *data = NULL;
@@ -108,8 +108,28 @@ static void an_administrative_mac_of_zeros_is_none(void **state)
 
 static void without_a_port_here_it_cannot_be_had(void **state)
 {
-	assert_int_equal(find(NULL), -ENODEV);
-	assert_string_equal(e.msg, "VF 0000:01:10.4 is bound to vfio-pci, and its port has no network interface here to set it up by");
+	static const char *const drivers[] = { "vfio-pci", "mlx5_core" };
+
+	rail.pf_pci = "0000:01:00.0";
+	for (size_t i = 0; i < ARRAY_SIZE(drivers); i++) {
+		rail.driver = drivers[i];
+		assert_int_equal(find(NULL), -ENODEV);
+		assert_string_equal(e.msg, "VF 0000:01:10.4: its port 0000:01:00.0 has no network interface in this namespace to set the VF up by");
+	}
+}
+
+static void what_is_no_vf_has_no_port_to_set_it_up_by(void **state)
+{
+	struct rail_want want = nothing();
+
+	rail.vf = "";
+	rail.driver = NULL;
+	rail.found->netdev = "veth0";
+	want.vlan = 100;
+	vf_plan(&want, at, &rail);
+	assert_false(rail.set->vlan);
+	assert_int_equal(at->n_warnings, 1);
+	assert_string_equal(at->warnings[0], "net1: veth0 is no VF: vlan, rates and link state are not set");
 }
 
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -121,6 +141,7 @@ int main(void)
 		TEST(what_is_asked_for_is_set_through_the_port_and_told),
 		TEST(an_administrative_mac_of_zeros_is_none),
 		TEST(without_a_port_here_it_cannot_be_had),
+		TEST(what_is_no_vf_has_no_port_to_set_it_up_by),
 	};
 
 	return cmocka_run_group_tests_name("vf", tests, NULL, NULL);
