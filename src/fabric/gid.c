@@ -290,6 +290,18 @@ int gid_find(const struct sysroot *r, struct arena *a, const char *rdma, unsigne
 	return gid_wait(r, a, rdma, port, address, ndev, 0, ret, e);
 }
 
+bool gid_ndev_is_here(const struct sysroot *r, struct arena *a, const char *rdma, const char *ndev)
+{
+	const char *of_device, *of_ndev;
+
+	if (!ndev)
+		return true;
+	if (!sysfs_exists(r, "class/net/%s", ndev))
+		return false;
+	return sysfs_link(r, a, &of_device, "class/infiniband/%s/device", rdma) < 0 ||
+	       sysfs_link(r, a, &of_ndev, "class/net/%s/device", ndev) < 0 || !strcmp(of_device, of_ndev);
+}
+
 /* Kernel include/rdma/ib_addr.h, iboe_get_mtu(): GRH 40, UDP 8, BTH 12, XRC 4, atomic 28, ICRC 4. */
 unsigned gid_roce_mtu(unsigned netdev_mtu)
 {

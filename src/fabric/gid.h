@@ -31,6 +31,13 @@ int gid_find(const struct sysroot *r, struct arena *a, const char *rdma, unsigne
 int gid_wait(const struct sysroot *r, struct arena *a, const char *rdma, unsigned port, const char *address,
 	     const char *ndev, unsigned ms, struct gid_entry *ret, struct err *e);
 
+/*
+ * Is @ndev, of one of the device's GIDs, in the sysroot's network namespace? In shared RDMA mode all GIDs of the node are told with the names
+ * that their interfaces have in namespaces of their own (print_ndev(), drivers/infiniband/core/sysfs.c), and each pod has a net1: an interface of
+ * that name is another when it is of another PCI function than the device. NULL, not told, is here.
+ */
+bool gid_ndev_is_here(const struct sysroot *r, struct arena *a, const char *rdma, const char *ndev);
+
 char *gid_format(struct arena *a, const unsigned char gid[16]); /* 0000:0000:...:ffff:0a00:8405 */
 const char *gid_type_name(enum gid_type t);			 /* "RoCE v2" */
 

@@ -291,7 +291,8 @@ int check_rails_find(struct check *c, unsigned mtu, struct err *e)
 	for (size_t i = 0; i < n && c->n_rails < CHECK_RAILS_MAX; i++) {
 		struct check_rail *r;
 
-		if (gid_port(c->root, c->arena, names[i], 1, &p) < 0 || !p.ndev || !sysfs_exists(c->root, "class/net/%s", p.ndev))
+		if (gid_port(c->root, c->arena, names[i], 1, &p) < 0 || !p.ndev ||
+		    !gid_ndev_is_here(c->root, c->arena, names[i], p.ndev))
 			continue;
 		r = arena_push(c->arena, &c->rails, &c->n_rails, sizeof(*r));
 		*r = (struct check_rail){ .ifname = p.ndev, .rdma = names[i], .port = 1, .mtu = mtu, .gid_then = -1, .gid_index = -1, .echo_fd = -1 };

@@ -38,11 +38,12 @@ static int set(struct kv_verbs_rail *v, const char *device, unsigned port, const
 	return 0;
 }
 
-/* The entry that carries a configured address: IPv4 first, then IPv6 beyond the link; on InfiniBand the first. */
+/* The entry that carries a configured address of this namespace: IPv4 first, then IPv6 beyond the link; on InfiniBand the first. */
 static int best_gid(const struct sysroot *r, struct arena *a, const char *device, unsigned port, struct gid_entry *ret,
 		    struct err *e)
 {
 	const struct gid_entry *best = NULL;
+	const char *away = NULL;
 	struct gid_entry *table;
 	size_t n;
 	int rc = gid_table(r, a, device, port, &table, &n, e);
@@ -54,9 +55,15 @@ static int best_gid(const struct sysroot *r, struct arena *a, const char *device
 
 		if (g->type != GID_IB && (g->type != GID_ROCE_V2 || is_link_local(g->gid)))
 			continue;
+		if (g->type != GID_IB && !gid_ndev_is_here(r, a, device, g->ndev)) {
+			away = g->ndev;
+			continue;
+		}
 		if (!best || (is_ipv4(g->gid) && !is_ipv4(best->gid)))
 			best = g;
 	}
+	if (!best && away)
+		return err_set(e, -ENOENT, "%s:%u is of interface %s in another network namespace", device, port, away);
 	if (!best)
 		return err_set(e, -ENOENT, "%s:%u has no RoCE v2 GID of a configured address (%zu entries): give its netdev an "
 			       "address", device, port, n);

@@ -56,7 +56,7 @@ struct kv_verbs_there {
  */
 int kv_verbs_rail_find(const struct sysroot *r, struct arena *a, const char *text, int gid_index, struct kv_verbs_rail *ret,
 		    struct err *e);
-/* All active ports that have a RoCE v2 GID of a configured address, or InfiniBand; -ENODEV says why there is none. */
+/* All active ports that have a RoCE v2 GID of an address configured in this network namespace, or InfiniBand; -ENODEV says why there is none. */
 int kv_verbs_rails_find(const struct sysroot *r, struct arena *a, struct kv_verbs_rail *ret, size_t max, size_t *ret_n,
 		     struct err *e);
 /* Open the device, register @mem, create the queue and its @lanes queue pairs. */
