@@ -62,8 +62,11 @@ static const struct inventory_vf *vf_now(const struct port *p, unsigned vf)
 	return NULL;
 }
 
+/* InfiniBand: an apply that was cut short leaves unbound VFs, and only a bound one tells its GUID. */
 static bool needs_guid(const struct port *p, const struct api_vf_group *g, const struct inventory_vf *now)
 {
+	if (now && p->ib && !now->driver)
+		return true;
 	return now && (p->ib || (g && g->is_rdma)) && is_zero(now->node_guid);
 }
 
@@ -106,7 +109,7 @@ static const char *wanted_identity(const struct port *p, const struct api_vf_gro
 	const char *identity = p->inventory->identity;
 
 	if (p->ib) {
-		*why = "it has no GUID";
+		*why = now && !now->driver ? "it has no driver, which would tell its GUID" : "it has no GUID";
 		return !now || needs_guid(p, g, now) ? identity_guid(p->a, identity, p->pf->pci, vf) : NULL;
 	}
 	*why = "it has no address of its own";

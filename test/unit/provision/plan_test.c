@@ -276,6 +276,22 @@ static void infiniband_vfs_get_guids(void **state)
 	assert_int_equal(strlen(pf->steps[2].text), 19);
 }
 
+static void infiniband_vfs_that_a_kill_left_unbound_get_guids_before_they_are_bound(void **state)
+{
+	struct machine *m = *state;
+	const char *guid = identity_guid(m->arena, "machine/host", PCI, 1);
+
+	provisioned(m, 2);
+	m->pf.link_layer = "infiniband";
+	m->interface.link_type = "IB";
+	m->interface.mtu = m->group.mtu = 0;
+	assert_true(plan(m)->nothing_to_do);
+	m->vfs[1].driver = m->vfs[1].netdev = m->vfs[1].rdma = m->vfs[1].node_guid = NULL;
+	assert_string_equal(steps(m, only_port(plan(m))),
+			    arena_printf(m->arena, "VF 1: set address %s through the PF (it has no driver, which would tell its GUID)\n"
+						   "VF 1: bind its driver (no driver now)\n", guid));
+}
+
 static void vfio_vfs_are_bound_by_name_without_mtu(void **state)
 {
 	struct machine *m = *state;
@@ -617,6 +633,7 @@ int main(void)
 		TEST(an_existing_vf_without_admin_mac_keeps_its_address),
 		TEST(a_zero_node_guid_is_set_and_the_vf_bound_again),
 		TEST(infiniband_vfs_get_guids),
+		TEST(infiniband_vfs_that_a_kill_left_unbound_get_guids_before_they_are_bound),
 		TEST(vfio_vfs_are_bound_by_name_without_mtu),
 		TEST(groups_share_a_port_by_range),
 		TEST(switchdev_comes_after_the_addresses_and_before_the_drivers),
