@@ -70,6 +70,18 @@ static bool needs_guid(const struct port *p, const struct api_vf_group *g, const
 	return now && (p->ib || (g && g->is_rdma)) && is_zero(now->node_guid);
 }
 
+/* On a function of the same card counts: the one device of ports in a RoCE LAG stands under the first of them. */
+static bool card_has_rdma(const struct port *p)
+{
+	const char *dot = strrchr(p->pf->pci, '.');
+	size_t n = dot ? (size_t)(dot - p->pf->pci) + 1 : strlen(p->pf->pci);
+
+	for (size_t i = 0; i < p->inventory->n_pfs; i++)
+		if (p->inventory->pfs[i].rdma && !strncmp(p->inventory->pfs[i].pci, p->pf->pci, n))
+			return true;
+	return false;
+}
+
 void port_check_groups(struct port *p)
 {
 	for (size_t i = 0; i < p->want->n_vf_groups; i++) {
@@ -96,7 +108,7 @@ void port_check_groups(struct port *p)
 			port_fail(p, "policy %s: deviceType vfio-pci needs an IOMMU and there is none: switch it on in the "
 				  "BIOS, boot with intel_iommu=on iommu=pt", policy);
 		}
-		if (g->is_rdma && !p->pf->rdma && !wants_vfio(g))
+		if (g->is_rdma && !wants_vfio(g) && !card_has_rdma(p))
 			port_warn(p, "policy %s: isRdma is set and the port has no RDMA device: is the driver's RDMA "
 				  "module loaded (mlx5_ib, irdma, bnxt_re)?", policy);
 	}

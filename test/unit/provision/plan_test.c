@@ -292,6 +292,24 @@ static void infiniband_vfs_that_a_kill_left_unbound_get_guids_before_they_are_bo
 						   "VF 1: bind its driver (no driver now)\n", guid));
 }
 
+static void the_second_port_of_a_lag_needs_no_rdma_device_of_its_own(void **state)
+{
+	struct machine *m = *state;
+	struct inventory_pf pfs[] = { m->pf, m->pf };
+	struct plan_pf *pf;
+
+	m->inventory.pfs = pfs;
+	m->inventory.n_pfs = 2;
+	pfs[0].rdma = "mlx5_bond_0";
+	pfs[1].rdma = NULL;
+	pfs[1].pci = m->interface.pci_address = "0000:5c:00.1";
+	assert_int_equal(only_port(plan(m))->n_warnings, 0);
+	pfs[0].pci = "0000:5d:00.0"; /* another card's */
+	pf = only_port(plan(m));
+	assert_int_equal(pf->n_warnings, 1);
+	assert_non_null(strstr(pf->warnings[0], "the port has no RDMA device"));
+}
+
 static void vfio_vfs_are_bound_by_name_without_mtu(void **state)
 {
 	struct machine *m = *state;
@@ -634,6 +652,7 @@ int main(void)
 		TEST(a_zero_node_guid_is_set_and_the_vf_bound_again),
 		TEST(infiniband_vfs_get_guids),
 		TEST(infiniband_vfs_that_a_kill_left_unbound_get_guids_before_they_are_bound),
+		TEST(the_second_port_of_a_lag_needs_no_rdma_device_of_its_own),
 		TEST(vfio_vfs_are_bound_by_name_without_mtu),
 		TEST(groups_share_a_port_by_range),
 		TEST(switchdev_comes_after_the_addresses_and_before_the_drivers),
