@@ -224,8 +224,13 @@ static void check_combination(const struct api_policy_spec *s, struct complaints
 /* What the operator does and kvrail does not. */
 static void check_unsupported(const struct api_policy_spec *s, struct complaints *c)
 {
+	bool switchdev = s->eswitch_mode && !strcmp(s->eswitch_mode, "switchdev");
+
 	if (is_given(s->vdpa_type))
 		complain(c, true, "spec.vdpaType", "kvrail makes no vDPA devices: it will set up no port of this policy");
+	else if (switchdev && !s->externally_managed)
+		complain(c, true, "spec.eSwitchMode", "kvrail sets the mode and no more: tc offload (ethtool -K PF hw-tc-offload on), flow steering and the names "
+			 "of port and representors are the node's to set up");
 	if (s->bridge && s->bridge->ovs)
 		complain(c, true, "spec.bridge", "kvrail manages no software bridges: it leaves them alone");
 }

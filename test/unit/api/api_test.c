@@ -167,8 +167,11 @@ static void what_the_operator_does_and_kvrail_does_not_is_a_warning(void **state
 {
 	warned(POLICY("  resourceName: r\n  vdpaType: vhost\n  eSwitchMode: switchdev\n  nicSelector: {vendor: 15b3}\n"),
 	       "~8 spec.vdpaType: kvrail makes no vDPA devices: it will set up no port of this policy");
-	warned(POLICY("  resourceName: r\n  bridge: {ovs: {}}\n  eSwitchMode: switchdev\n  nicSelector: {vendor: 15b3}\n"),
-	       "~8 spec.bridge: kvrail manages no software bridges: it leaves them alone");
+	warned(POLICY("  resourceName: r\n  eSwitchMode: switchdev\n  bridge: {ovs: {}}\n  nicSelector: {vendor: 15b3}\n"),
+	       "~8 spec.eSwitchMode: kvrail sets the mode and no more: tc offload (ethtool -K PF hw-tc-offload on), flow steering and the names of port and "
+	       "representors are the node's to set up\n"
+	       "~9 spec.bridge: kvrail manages no software bridges: it leaves them alone");
+	good(POLICY("  resourceName: r\n  eSwitchMode: switchdev\n  externallyManaged: true\n  nicSelector: {vendor: 15b3}\n"));
 }
 
 static void a_policy_named_default_is_not_judged(void **state)
