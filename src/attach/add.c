@@ -248,6 +248,8 @@ static int host_step(struct add_work *w, struct err *e)
 
 		engine_step(w->en, STEP_VF_SETTINGS, i);
 		r = vf_apply(w->host_nl, &rw->rail->want, w->at, rw->rec, e);
+		if (r == 0 && rw->rec->set->guid && vf_has_netdev(rw->rec))
+			r = vf_rebind(w->en->host.root, w->host_rdma, rw->rec, &rw->index, e);
 		if (r == 0 && vf_has_netdev(rw->rec)) {
 			engine_step(w->en, STEP_MOVE, i);
 			r = rtnl_move(w->host_nl, rw->index, w->netns_fd, rw->rec->ifname, e);

@@ -98,11 +98,18 @@ static int set_sysctls(struct add_work *w, const struct rail_work *rw)
 	return r < 0 ? err_wrap(w->e, r, "tuning") : 0;
 }
 
+/* What is asked for, else what it had: a netdev that was made anew on the way has its driver's. */
+static int64_t mtu_of(const struct rail_work *rw)
+{
+	return rw->rail->want.mtu ? rw->rail->want.mtu : rw->rec->found->mtu;
+}
+
 static int set_link(struct pod *p, size_t i)
 {
 	struct add_work *w = p->w;
 	struct rail_work *rw = &w->rails[i];
 	struct rtnl_link link;
+	int64_t mtu;
 	int r;
 
 	if (!vf_has_netdev(rw->rec))
@@ -115,10 +122,11 @@ static int set_link(struct pod *p, size_t i)
 	if (r < 0)
 		return r;
 	engine_step(w->en, STEP_LINK, i);
-	if (rw->rail->want.mtu && rw->rail->want.mtu != link.mtu)
-		r = rtnl_set_mtu(p->nl, rw->index, (unsigned)rw->rail->want.mtu, w->e);
+	mtu = mtu_of(rw);
+	if (mtu && mtu != link.mtu)
+		r = rtnl_set_mtu(p->nl, rw->index, (unsigned)mtu, w->e);
 	if (r < 0)
-		return err_wrap(w->e, r, "MTU %lld (it takes %u to %u)", (long long)rw->rail->want.mtu, link.min_mtu, link.max_mtu);
+		return err_wrap(w->e, r, "MTU %lld (it takes %u to %u)", (long long)mtu, link.min_mtu, link.max_mtu);
 	r = set_mac(p, rw, &link, w->e);
 	if (r < 0)
 		return err_wrap(w->e, r, "MAC address");
@@ -140,7 +148,7 @@ static int read_back(struct pod *p, size_t i)
 {
 	struct add_work *w = p->w;
 	struct rail_work *rw = &w->rails[i];
-	struct readback_want want = { .mtu = rw->rail->want.mtu ? rw->rail->want.mtu : rw->rec->found->mtu };
+	struct readback_want want = { .mtu = mtu_of(rw) };
 	struct readback rb = { .nl = p->nl, .rdma = p->rdma, .host_rdma = w->exclusive ? w->host_rdma : NULL, .root = p->root,
 			       .arena = w->at->arena };
 	char mac[MAC_TEXT];

@@ -208,10 +208,20 @@ static int restore_rdma_name(struct undo *u, const struct attachment_rail *rec)
 	return r < 0 ? r : rdma_rename(u->host_rdma, dev.index, rec->found->rdma, &u->e);
 }
 
+/* Unbound: ADD was killed while it bound the VF again. Another driver: that one's VF is not ours to take. */
+static bool must_rebind(struct undo *u, const struct attachment_rail *rec)
+{
+	const char *driver = NULL;
+
+	return rec->set->guid && vf_has_netdev(rec) && sysfs_exists(u->en->host.root, "bus/pci/devices/%s", rec->vf) &&
+	       pci_driver(u->en->host.root, u->a, rec->vf, &driver) == 0 && (!driver || (rec->driver && !strcmp(driver, rec->driver)));
+}
+
 static void undo_host(struct undo *u, size_t i)
 {
 	const struct attachment_rail *rec = &u->at->rails[i];
 	struct rtnl_link link;
+	unsigned index;
 	const char *name;
 
 	if (u->host_rdma && rec->set->rxe) /* born here, and not moved before the end came */
@@ -221,6 +231,11 @@ static void undo_host(struct undo *u, size_t i)
 	/* a VF that is gone (sriov_numvfs was written) took its settings along */
 	if (vf_has_pf(rec) && sysfs_exists(u->en->host.root, "bus/pci/devices/%s", rec->vf) && vf_restore(u->host_nl, rec, &u->e) < 0)
 		failed(u, rec, "the PF's settings");
+	if (must_rebind(u, rec)) {
+		if (vf_rebind(u->en->host.root, u->host_rdma, rec, &index, &u->e) < 0)
+			failed(u, rec, "the GUID");
+		name = name_on_host(u, rec);
+	}
 	engine_step(u->en, STEP_UNDO_LINK, i);
 	if (!name) {
 		if (!can_return(u, rec))
@@ -252,7 +267,7 @@ static int open_all(struct undo *u)
 	int r = rtnl_open(&u->host_nl, &u->e);
 
 	for (size_t i = 0; i < u->at->n_rails; i++)
-		rdma |= u->at->rails[i].set->rdma || u->at->rails[i].set->rxe;
+		rdma |= u->at->rails[i].set->rdma || u->at->rails[i].set->rxe || u->at->rails[i].set->guid;
 	if (r == 0 && rdma && rdma_open(&u->host_rdma, &u->e) < 0)
 		u->host_rdma = NULL; /* without ib_core there is no device to take back */
 	u->host_fd = netns_open_self(&u->e);

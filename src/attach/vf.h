@@ -6,6 +6,7 @@
 #include "attach/attachment.h"
 #include "attach/rail.h"
 #include "linux/rtnl.h"
+#include "linux/sysroot.h"
 
 /* What PFs told of their VFs: each is asked once for all rails of a pod. Begins as NULL, in an arena. */
 struct vf_port;
@@ -28,6 +29,12 @@ int vf_apply(struct nl *nl, const struct rail_want *want, struct attachment *at,
 
 /* All of @rec->set back to @rec->found; goes on after a failure, the first one is returned. */
 int vf_restore(struct nl *nl, const struct attachment_rail *rec, struct err *e);
+
+/*
+ * Unbind the VF from its driver and bind it again, for a GUID that was set to take effect; waits for its netdev, whose new index is *ret_index, and for
+ * its RDMA device, which gets the name that was found (@rdma NULL: it keeps the new one). An unbound VF is bound. -ETIMEDOUT: they did not come.
+ */
+int vf_rebind(const struct sysroot *r, struct nl *rdma, const struct attachment_rail *rec, unsigned *ret_index, struct err *e);
 
 /* Does a PF set this rail's device up? */
 bool vf_has_pf(const struct attachment_rail *rec);

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A VF that user space drives: what is found of it, and what of it is set and told. The port's answers are recorded ones. */
+/*
+ * A VF that user space drives: what is found of it, and what of it is set and told. A VF that is bound again. What the kernel answers is recorded, its
+ * /sys a small tree.
+ */
 #include <fcntl.h>
+#include <ftw.h>
 #include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "../linux/replay.h"
@@ -33,24 +38,30 @@ static int teardown(void **state)
 	return 0;
 }
 
+static void recording(struct strbuf *b, const char *name)
+{
+	const char *source = getenv("KVRAIL_SOURCE");
+	_cleanup_free_ char *data = NULL;
+	char path[PATH_MAX];
+	size_t len;
+
+	snprintf(path, sizeof(path), "%s/test/fuzz/corpus/%s", source ? source : ".", name);
+	assert_int_equal(file_read(AT_FDCWD, path, 1 << 20, &data, &len), 0);
+	strbuf_add(b, data, len);
+}
+
 static int find(const char *pf)
 {
 	const struct attach_vf vf = { .pci = rail.vf, .pf_netdev = pf, .index = 2, .driver = rail.driver, .netdev = "p0" };
 	_cleanup_strbuf_ struct strbuf twice = STRBUF_INIT; /* the port as link, then with its VFs */
-	const char *source = getenv("KVRAIL_SOURCE");
-	_cleanup_free_ char *data = NULL;
 	_cleanup_nl_ struct nl *nl = NULL;
 	struct vf_port *ports = NULL;
 	struct replay replay;
-	char path[PATH_MAX];
 	unsigned index = 0;
-	size_t len;
 	int r;
 
-	snprintf(path, sizeof(path), "%s/test/fuzz/corpus/rtnl/pf-with-vfs", source ? source : ".");
-	assert_int_equal(file_read(AT_FDCWD, path, 1 << 20, &data, &len), 0);
-	strbuf_add(&twice, data, len);
-	strbuf_add(&twice, data, len);
+	recording(&twice, "rtnl/pf-with-vfs");
+	recording(&twice, "rtnl/pf-with-vfs");
 	nl = replay_open(&replay, twice.s, twice.len);
 	rail.pf = pf;
 	r = vf_find(nl, at->arena, &ports, &vf, &rail, &index, &e);
@@ -132,6 +143,51 @@ static void what_is_no_vf_has_no_port_to_set_it_up_by(void **state)
 	assert_string_equal(at->warnings[0], "net1: veth0 is no VF: vlan, rates and link state are not set");
 }
 
+static void put(const char *dir, const char *name, const char *text)
+{
+	char *path = arena_printf(at->arena, "%s/%s", dir, name), *slash = strrchr(path, '/');
+
+	*slash = '\0';
+	assert_int_equal(file_mkdirs(path, 0755), 0);
+	*slash = '/';
+	assert_int_equal(file_write_atomic(AT_FDCWD, path, text, strlen(text), 0644), 0);
+}
+
+static int rm(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	return remove(path);
+}
+
+static void for_its_guid_it_is_bound_again_and_its_devices_found(void **state)
+{
+	_cleanup_strbuf_ struct strbuf devices = STRBUF_INIT;
+	_cleanup_free_ char *unbound = NULL;
+	_cleanup_nl_ struct nl *rdma = NULL;
+	char dir[] = "/tmp/vf-test-XXXXXX";
+	struct sysroot *root;
+	struct replay replay;
+	unsigned index = 0;
+
+	assert_non_null(mkdtemp(dir));
+	rail.driver = "mlx5_core";
+	rail.found->rdma = "mlx5_7";
+	put(dir, "sys/bus/pci/drivers/mlx5_core/unbind", "");
+	put(dir, "sys/bus/pci/devices/0000:01:10.4/net/ib3/ifindex", "77\n");
+	put(dir, "sys/bus/pci/devices/0000:01:10.4/infiniband/rxe_p0/node_guid", "\n"); /* the recording's name */
+	assert_int_equal(symlink("../../../../bus/pci/drivers/mlx5_core", arena_printf(at->arena, "%s/sys/bus/pci/devices/0000:01:10.4/driver", dir)), 0);
+	assert_int_equal(sysroot_open(dir, &root, &e), 0);
+	recording(&devices, "rdma/devices");
+	rdma = replay_open(&replay, devices.s, devices.len);
+	if (vf_rebind(root, rdma, &rail, &index, &e) < 0)
+		fail_msg("%s", e.msg);
+	assert_int_equal(index, 77);
+	assert_int_equal(file_read(AT_FDCWD, arena_printf(at->arena, "%s/sys/bus/pci/drivers/mlx5_core/unbind", dir), 64, &unbound, NULL), 0);
+	assert_string_equal(unbound, "0000:01:10.4");
+	assert_non_null(memmem(replay.last.buf, sizeof(replay.last.buf), "mlx5_7", 6)); /* the name that the journal has */
+	sysroot_close(root);
+	nftw(dir, rm, 8, FTW_DEPTH | FTW_PHYS);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -142,6 +198,7 @@ int main(void)
 		TEST(an_administrative_mac_of_zeros_is_none),
 		TEST(without_a_port_here_it_cannot_be_had),
 		TEST(what_is_no_vf_has_no_port_to_set_it_up_by),
+		TEST(for_its_guid_it_is_bound_again_and_its_devices_found),
 	};
 
 	return cmocka_run_group_tests_name("vf", tests, NULL, NULL);
