@@ -8,6 +8,7 @@
 #include "attach/vf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "fabric/gid.h"
 #include "linux/netns.h"
 
 /* The namespace must be there and another than the agent's own. */
@@ -240,6 +241,54 @@ static int move_rdma(struct add_work *w, size_t i, struct err *e)
 	return r < 0 ? r : rdma_move(w->host_rdma, dev.index, w->netns_fd, e);
 }
 
+struct naming {
+	struct add_work *w;
+	struct rail_work *rw;
+	struct err *e;
+};
+
+static int name_in_pod(void *arg)
+{
+	_cleanup_nl_ struct nl *nl = NULL;
+	struct naming *n = arg;
+	struct rtnl_link link;
+	int r = rtnl_open(&nl, n->e);
+
+	if (r == 0)
+		r = vf_link(nl, n->w->a, n->rw->rec, &link, n->e);
+	return r < 0 ? r : rtnl_set_name(nl, link.index, n->rw->rec->ifname, n->e);
+}
+
+/* IPoIB's netdev was made anew, in the RDMA device's namespace or, by older kernels, in the initial one (ipoib_add_port()). */
+static int move_ipoib(struct add_work *w, struct rail_work *rw, struct err *e)
+{
+	struct naming naming = { w, rw, e };
+	struct rtnl_link link;
+	int r = netns_call(w->netns_fd, false, name_in_pod, &naming, e);
+
+	if (r != -ENODEV)
+		return r;
+	r = vf_link(w->host_nl, w->a, rw->rec, &link, e);
+	return r < 0 ? r : rtnl_move(w->host_nl, link.index, w->netns_fd, rw->rec->ifname, e);
+}
+
+/*
+ * The netdev, then the RDMA device. Over InfiniBand the other way round: moving the device takes its clients off and puts them on again
+ * (drivers/infiniband/core/device.c, rdma_dev_change_netns()), IPoIB and its netdev with them.
+ */
+static int move_rail(struct add_work *w, size_t i, struct err *e)
+{
+	struct rail_work *rw = &w->rails[i];
+	bool ipoib = rw->rec->set->rdma && gid_is_infiniband(w->en->host.root, w->a, rw->rec->rdma, 1);
+	int r = ipoib ? move_rdma(w, i, e) : 0;
+
+	if (r == 0 && vf_has_netdev(rw->rec)) {
+		engine_step(w->en, STEP_MOVE, i);
+		r = ipoib ? move_ipoib(w, rw, e) : rtnl_move(w->host_nl, rw->index, w->netns_fd, rw->rec->ifname, e);
+	}
+	return r == 0 && !ipoib ? move_rdma(w, i, e) : r;
+}
+
 static int host_step(struct add_work *w, struct err *e)
 {
 	for (size_t i = 0; i < w->n; i++) {
@@ -250,12 +299,8 @@ static int host_step(struct add_work *w, struct err *e)
 		r = vf_apply(w->host_nl, &rw->rail->want, w->at, rw->rec, e);
 		if (r == 0 && rw->rec->set->guid && vf_has_netdev(rw->rec))
 			r = vf_rebind(w->en->host.root, w->host_rdma, rw->rec, &rw->index, e);
-		if (r == 0 && vf_has_netdev(rw->rec)) {
-			engine_step(w->en, STEP_MOVE, i);
-			r = rtnl_move(w->host_nl, rw->index, w->netns_fd, rw->rec->ifname, e);
-		}
 		if (r == 0)
-			r = move_rdma(w, i, e);
+			r = move_rail(w, i, e);
 		if (r < 0)
 			return err_wrap(e, r, "%s (network %s)", rw->rec->ifname, rw->rail->network);
 	}

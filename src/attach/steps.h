@@ -12,7 +12,7 @@ enum attach_step {
 	STEP_ALLOCATE,	   /* addresses of all rails */
 	STEP_VF_SETTINGS,  /* admin MAC, VLAN, rate, spoofchk, trust, link state, through the PF */
 	STEP_MOVE,	   /* the netdev, into the pod's namespace under its new name */
-	STEP_RDMA_MOVE,	   /* the RDMA device, before addresses: its GID table is made anew by the move */
+	STEP_RDMA_MOVE,	   /* the RDMA device, before addresses: its GID table is made anew by the move; over InfiniBand before the netdev, for IPoIB's is too */
 	STEP_RXE_ADD,	   /* soft RoCE: made on the netdev in the pod */
 	STEP_RXE_MOVE,	   /* it was born in the initial namespace */
 	STEP_LINK,	   /* MTU, MAC, sysctls, up */

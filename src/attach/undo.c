@@ -40,29 +40,6 @@ static void failed(struct undo *u, const struct attachment_rail *rec, const char
 	u->only_late = false;
 }
 
-/* By PCI address first: an ADD that failed within the move left another name. */
-static int find_in_pod(struct nl *nl, struct arena *a, const struct attachment_rail *rec, struct rtnl_link *ret, struct err *e)
-{
-	struct rtnl_link *links;
-	size_t n;
-	int r;
-
-	if (!*rec->vf) {
-		r = rtnl_link(nl, a, rec->ifname, ret, e);
-		return r == -ENODEV && rec->found->netdev ? rtnl_link(nl, a, rec->found->netdev, ret, e) : r;
-	}
-	if (rtnl_link(nl, a, rec->ifname, ret, NULL) == 0 && ret->parent_dev && !strcmp(ret->parent_dev, rec->vf))
-		return 0;
-	r = rtnl_links(nl, a, &links, &n, e);
-	for (size_t i = 0; r == 0 && i < n; i++) {
-		if (links[i].parent_dev && !strcmp(links[i].parent_dev, rec->vf)) {
-			*ret = links[i];
-			return 0;
-		}
-	}
-	return r < 0 ? r : -ENODEV;
-}
-
 /* Back to the initial namespace under its own name; when that is taken there, under one that is free. */
 static void move_back(struct undo *u, struct nl *nl, size_t i)
 {
@@ -71,7 +48,7 @@ static void move_back(struct undo *u, struct nl *nl, size_t i)
 	int r;
 
 	engine_step(u->en, STEP_UNDO_MOVE, i);
-	r = find_in_pod(nl, u->a, rec, &link, &u->e);
+	r = vf_link(nl, u->a, rec, &link, &u->e);
 	if (r == -ENODEV)
 		return;
 	if (r == 0) {

@@ -19,6 +19,28 @@ bool vf_has_netdev(const struct attachment_rail *rec)
 	return !pci_is_user_space_driver(rec->driver);
 }
 
+int vf_link(struct nl *nl, struct arena *a, const struct attachment_rail *rec, struct rtnl_link *ret, struct err *e)
+{
+	struct rtnl_link *links;
+	size_t n;
+	int r;
+
+	if (!*rec->vf) {
+		r = rtnl_link(nl, a, rec->ifname, ret, e);
+		return r == -ENODEV && rec->found->netdev ? rtnl_link(nl, a, rec->found->netdev, ret, e) : r;
+	}
+	if (rtnl_link(nl, a, rec->ifname, ret, NULL) == 0 && ret->parent_dev && !strcmp(ret->parent_dev, rec->vf))
+		return 0;
+	r = rtnl_links(nl, a, &links, &n, e);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		if (links[i].parent_dev && !strcmp(links[i].parent_dev, rec->vf)) {
+			*ret = links[i];
+			return 0;
+		}
+	}
+	return r < 0 ? r : err_set(e, -ENODEV, "VF %s has no network interface in this namespace", rec->vf);
+}
+
 static int64_t *boxed_int(struct arena *a, int64_t v)
 {
 	return arena_memdup(a, &v, sizeof(v));

@@ -36,6 +36,11 @@ int vf_restore(struct nl *nl, const struct attachment_rail *rec, struct err *e);
  */
 int vf_rebind(const struct sysroot *r, struct nl *rdma, const struct attachment_rail *rec, unsigned *ret_index, struct err *e);
 
+/*
+ * The rail's netdev in the namespace of @nl, by its PCI function first: one that was moved half-way, or made anew, has another name. -ENODEV: it is not here.
+ */
+int vf_link(struct nl *nl, struct arena *a, const struct attachment_rail *rec, struct rtnl_link *ret, struct err *e);
+
 /* Does a PF set this rail's device up? */
 bool vf_has_pf(const struct attachment_rail *rec);
 

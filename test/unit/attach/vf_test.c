@@ -143,6 +143,27 @@ static void what_is_no_vf_has_no_port_to_set_it_up_by(void **state)
 	assert_string_equal(at->warnings[0], "net1: veth0 is no VF: vlan, rates and link state are not set");
 }
 
+static void a_netdev_that_was_made_anew_is_found_by_its_function(void **state)
+{
+	_cleanup_strbuf_ struct strbuf links = STRBUF_INIT; /* net1, then all */
+	struct rtnl_link link;
+	struct replay replay;
+	struct nl *nl;
+
+	recording(&links, "rtnl/no-such-link");
+	recording(&links, "rtnl/links");
+	nl = replay_open(&replay, links.s, links.len);
+	rail.vf = "0000:01:10.0";
+	assert_int_equal(vf_link(nl, at->arena, &rail, &link, &e), 0);
+	assert_string_equal(link.parent_dev, "0000:01:10.0");
+	nl_close(nl);
+	nl = replay_open(&replay, links.s, links.len);
+	rail.vf = "0000:02:10.0";
+	assert_int_equal(vf_link(nl, at->arena, &rail, &link, &e), -ENODEV);
+	assert_string_equal(e.msg, "VF 0000:02:10.0 has no network interface in this namespace");
+	nl_close(nl);
+}
+
 static void put(const char *dir, const char *name, const char *text)
 {
 	char *path = arena_printf(at->arena, "%s/%s", dir, name), *slash = strrchr(path, '/');
@@ -198,6 +219,7 @@ int main(void)
 		TEST(an_administrative_mac_of_zeros_is_none),
 		TEST(without_a_port_here_it_cannot_be_had),
 		TEST(what_is_no_vf_has_no_port_to_set_it_up_by),
+		TEST(a_netdev_that_was_made_anew_is_found_by_its_function),
 		TEST(for_its_guid_it_is_bound_again_and_its_devices_found),
 	};
 
