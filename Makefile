@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 # A thin front for tools/deps, meson and pytest. `make help` lists the targets.
-PYTEST = /usr/bin/python3 -m pytest -p no:cacheprovider
 BUILD = build
 ASAN = build-asan
 
@@ -41,10 +40,10 @@ demo-cluster: deps deps-cluster build ## KServe's pods on a real Kubernetes: con
 check: build asan ## unit, fuzz and system tests, with AddressSanitizer and UBSan
 	@test/run unit system
 
-check-lab: build ## the tests that need SR-IOV and RoCE: two QEMU guests
+check-lab: build asan ## the tests that need SR-IOV and RoCE: two QEMU guests
 	@test/run lab
 
-check-cluster: deps-cluster build ## the tests on a real Kubernetes: control plane here, two QEMU guests as nodes
+check-cluster: deps-cluster build asan ## the tests on a real Kubernetes: control plane here, two QEMU guests as nodes
 	@test/run cluster
 
 check-fresh: ## the README's two commands on minimal Debian 12 and 13 roots (needs root)
