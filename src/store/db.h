@@ -37,22 +37,7 @@ enum db_sql {
 	SQL_COUNT,
 };
 
-/* What differs between homes. */
-struct store_ops {
-	int (*apply)(struct store *s, const struct store_object *changes, size_t n, struct err *e);
-	int (*get)(struct store *s, struct arena *a, const char *kind, const char *ns, const char *name, struct store_object *ret,
-		   struct err *e);
-	int (*list)(struct store *s, struct arena *a, const char *kind, const char *ns, struct store_object **ret, size_t *ret_n,
-		    struct err *e);
-};
-
-extern const struct store_ops store_local_ops;
-
 struct store {
-	const struct store_ops *ops;
-	struct kube *kube; /* NULL: local, and all that follows is in use */
-	bool (*kind)(const char *kind, struct store_kind *ret);
-
 	sqlite3 *db;
 	sqlite3_stmt *stmts[SQL_COUNT]; /* prepared when first used */
 	char *path;

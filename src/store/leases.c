@@ -197,7 +197,7 @@ int store_lease_find(struct store *s, struct arena *a, const char *pool, const c
 	_cleanup_reset_ sqlite3_stmt *q = db_stmt(s, SQL_LEASE_OF_POD);
 
 	if (!q)
-		return s->kube ? -ENOTSUP : -EIO;
+		return -EIO;
 	sqlite3_bind_text(q, 1, pool, -1, SQLITE_STATIC);
 	sqlite3_bind_text(q, 2, podref, -1, SQLITE_STATIC);
 	sqlite3_bind_text(q, 3, ifname, -1, SQLITE_STATIC);
@@ -211,7 +211,7 @@ int store_lease_at(struct store *s, struct arena *a, const char *pool, struct st
 	_cleanup_reset_ sqlite3_stmt *q = db_stmt(s, SQL_LEASE_AT);
 
 	if (!q)
-		return s->kube ? -ENOTSUP : -EIO;
+		return -EIO;
 	sqlite3_bind_text(q, 1, pool, -1, SQLITE_STATIC);
 	bind_ip(q, 2, &ip);
 	return one_lease(s, a, q, ret);
@@ -227,8 +227,6 @@ int store_lease_free_ip(struct store *s, const char *pool, const char *domain, s
 	_cleanup_unlock_ struct store *locked = db_lock(s);
 	struct store_ip ip = from;
 
-	if (s->kube)
-		return -ENOTSUP;
 	while (store_ip_cmp(&ip, &to) <= 0) {
 		struct run run;
 		int r = 0;

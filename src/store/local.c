@@ -83,11 +83,8 @@ static int damaged(const char *path, const char *what, struct err *e)
 
 int db_fail(struct store *s, struct err *e)
 {
-	int cause;
+	int cause = sqlite3_system_errno(s->db);
 
-	if (s->kube)
-		return err_set(e, -ENOTSUP, "addresses of a cluster are not kept in this store");
-	cause = sqlite3_system_errno(s->db);
 	switch (sqlite3_errcode(s->db)) {
 	case SQLITE_FULL:
 		return err_set(e, -ENOSPC,
@@ -118,8 +115,6 @@ int db_fail(struct store *s, struct err *e)
 
 sqlite3_stmt *db_stmt(struct store *s, enum db_sql which)
 {
-	if (s->kube)
-		return NULL;
 	if (!s->stmts[which])
 		sqlite3_prepare_v3(s->db, sql[which], -1, SQLITE_PREPARE_PERSISTENT, &s->stmts[which], NULL);
 	if (s->stmts[which]) {
@@ -159,11 +154,6 @@ struct store *store_close(struct store *s)
 {
 	if (!s)
 		return NULL;
-	if (s->kube) {
-		pthread_mutex_destroy(&s->lock);
-		free(s);
-		return NULL;
-	}
 	for (size_t i = 0; i < SQL_COUNT; i++)
 		sqlite3_finalize(s->stmts[i]);
 	sqlite3_close(s->db);
@@ -185,7 +175,6 @@ static struct store *store_new(const char *path)
 
 	if (!s || !(s->path = strdup(path)))
 		abort();
-	s->ops = &store_local_ops;
 	pthread_mutexattr_init(&attr);
 	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
 	pthread_mutex_init(&s->lock, &attr);

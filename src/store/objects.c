@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Objects as JSON text under (kind, namespace, name): the calls, and what they are for the local home. */
+/* Objects as JSON text under (kind, namespace, name). */
 #include "store/db.h"
 
 static sqlite3_stmt *bind_key(struct store *s, enum db_sql which, const char *kind, const char *ns,
@@ -42,7 +42,7 @@ static int change(struct store *s, const struct store_object *o)
 	return sqlite3_changes(s->db) > 0;
 }
 
-static int local_apply(struct store *s, const struct store_object *changes, size_t n, struct err *e)
+int store_apply(struct store *s, const struct store_object *changes, size_t n, struct err *e)
 {
 	_cleanup_unlock_ struct store *locked = db_lock(s);
 	int r = db_exec(s, SQL_SAVEPOINT), changed = 0;
@@ -67,7 +67,7 @@ static int local_apply(struct store *s, const struct store_object *changes, size
 	return changed;
 }
 
-static int local_get(struct store *s, struct arena *a, const char *kind, const char *ns, const char *name,
+int store_get(struct store *s, struct arena *a, const char *kind, const char *ns, const char *name,
 	      struct store_object *ret, struct err *e)
 {
 	_cleanup_unlock_ struct store *locked = db_lock(s);
@@ -83,7 +83,7 @@ static int local_get(struct store *s, struct arena *a, const char *kind, const c
 	return 0;
 }
 
-static int local_list(struct store *s, struct arena *a, const char *kind, const char *ns, struct store_object **ret,
+int store_list(struct store *s, struct arena *a, const char *kind, const char *ns, struct store_object **ret,
 	       size_t *ret_n, struct err *e)
 {
 	_cleanup_unlock_ struct store *locked = db_lock(s);
@@ -103,25 +103,6 @@ static int local_list(struct store *s, struct arena *a, const char *kind, const 
 	*ret = objects;
 	*ret_n = n;
 	return 0;
-}
-
-const struct store_ops store_local_ops = { .apply = local_apply, .get = local_get, .list = local_list };
-
-int store_apply(struct store *s, const struct store_object *changes, size_t n, struct err *e)
-{
-	return s->ops->apply(s, changes, n, e);
-}
-
-int store_get(struct store *s, struct arena *a, const char *kind, const char *ns, const char *name, struct store_object *ret,
-	      struct err *e)
-{
-	return s->ops->get(s, a, kind, ns, name, ret, e);
-}
-
-int store_list(struct store *s, struct arena *a, const char *kind, const char *ns, struct store_object **ret, size_t *ret_n,
-	       struct err *e)
-{
-	return s->ops->list(s, a, kind, ns, ret, ret_n, e);
 }
 
 int store_put(struct store *s, const char *kind, const char *ns, const char *name, const char *json,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One interface, two homes: local (SQLite in one file; durable when a call returns) and kube (an API server).
- * Thread safe. Objects are JSON texts under (kind, namespace, name); leases are the addresses of IP pools.
+ * What a standalone agent keeps: one SQLite file, durable when a call returns. Thread safe.
+ * Objects are JSON texts under (kind, namespace, name); leases are the addresses of IP pools.
  */
 #ifndef KVRAIL_STORE_STORE_H
 #define KVRAIL_STORE_STORE_H
@@ -17,22 +17,6 @@ struct store;
 /* @path: the SQLite file, made if need be; its folder must exist. A file that is damaged or of a newer kvrail is an error that says what to do. */
 int store_open_local(const char *path, struct store **ret, struct err *e);
 struct store *store_close(struct store *s);
-
-/* How a kind of object is called in an API server's paths. */
-struct store_kind {
-	const char *group, *version, *plural;
-	bool namespaced;
-};
-
-struct kube;
-
-/*
- * The objects of an API server, through @k, which stays the caller's and must outlive the store. @kind (false: unknown) tells
- * a kind's names. Differences: store_put() is a server-side apply that takes over fields, without status; store_apply() makes the
- * changes one after the other and stops at a failure; there are no leases (-ENOTSUP): a cluster's pools are ipam's matter.
- */
-void store_open_kube(struct kube *k, bool (*kind)(const char *kind, struct store_kind *ret), struct store **ret);
-struct kube *store_kube(struct store *s); /* NULL: a local one */
 
 struct store_object {
 	const char *kind, *namespace, *name, *json;

@@ -114,22 +114,6 @@ def test_events_reach_the_object(control_plane, namespace):
     assert sorted((e["message"], e["count"], e["source"]["component"]) for e in told["items"]) == [("VF given", 3, "kvrail-test"), ("VF lost", 3, "kvrail-test")]
 
 
-def test_a_store_of_objects(control_plane, namespace):
-    config = control_plane.kubeconfig()
-    assert run(config, "store", "put", "ConfigMap", namespace, "a", cm("a", x="1")).rc == 0
-    first = run(config, "store", "get", "ConfigMap", namespace, "a").text.splitlines()[0].split(" ", 3)
-    assert first[:2] == ["ConfigMap", f"{namespace}/a"] and int(first[2]) > 0
-    # what came back can be put again, and changes nothing
-    assert run(config, "store", "put", "ConfigMap", namespace, "a", first[3]).rc == 0
-    listed = [line.split(" ", 3) for line in run(config, "store", "list", "ConfigMap", namespace).text.splitlines()[:-1]]
-    assert [(x[1], x[2]) for x in listed] == [(f"{namespace}/a", first[2])]
-    assert json.loads(listed[0][3])["kind"] == "ConfigMap"
-    assert run(config, "store", "delete", "ConfigMap", namespace, "a").rc == 0
-    assert run(config, "store", "delete", "ConfigMap", namespace, "a").error == "ENOENT"
-    assert run(config, "store", "get", "ConfigMap", "", "a").error == "EINVAL"
-    assert "none that kvrail knows" in run(config, "store", "list", "Pod", namespace).text
-
-
 # elections beside a Go candidate
 
 def lease(plane, name):

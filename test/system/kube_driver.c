@@ -7,7 +7,6 @@
  *	kube_driver elect NS/NAME ID [DURATION RENEW RETRY]   "started", "stopped", until stdin ends
  *	kube_driver lock NS/NAME ID MS [DURATION RENEW RETRY] "locked" or the failure; given back when stdin ends
  *	kube_driver events NS/POD UID COUNT MESSAGE...        each message COUNT times
- *	kube_driver store put KIND NS NAME JSON | store get KIND NS NAME | store list KIND NS | store delete KIND NS NAME
  *	kube_driver fill REF PREFIX N     adds data.PREFIX-1 to -N to a ConfigMap, each by a guarded update that is decided anew when need be
  *	kube_driver storm REF THREADS N   fills from so many threads at once; prints requests per second
  * REF is GROUP/VERSION/PLURAL/NAMESPACE/NAME[/SUB], each of which may be empty. Success prints JSON (list: "NS/NAME" lines, then the
@@ -18,7 +17,6 @@
 
 #include "base/clock.h"
 #include "store/kube.h"
-#include "store/store.h"
 
 static struct arena *arena;
 static struct err err;
@@ -280,39 +278,6 @@ static int fill(struct kube *k, const struct kube_ref *ref, const char *prefix, 
 	return print(r, NULL);
 }
 
-static bool kind_of(const char *kind, struct store_kind *ret)
-{
-	*ret = (struct store_kind){ "", "v1", !strcmp(kind, "Namespace") ? "namespaces" : "configmaps", strcmp(kind, "Namespace") != 0 };
-	return !strcmp(kind, "ConfigMap") || !strcmp(kind, "Namespace");
-}
-
-static int store(struct kube *k, int argc, char **argv)
-{
-	struct store_object *all = NULL, one;
-	struct store *s;
-	size_t n = 0;
-	int r = -EINVAL;
-
-	store_open_kube(k, kind_of, &s);
-	if (store_kube(s) != k || store_lease_begin(s, &err) != -ENOTSUP)
-		return 3;
-	if (!strcmp(argv[2], "put"))
-		r = store_put(s, argv[3], argv[4], argv[5], argv[6], &err);
-	if (!strcmp(argv[2], "delete"))
-		r = store_delete(s, argv[3], argv[4], argv[5], &err);
-	if (!strcmp(argv[2], "get")) {
-		r = store_get(s, arena, argv[3], argv[4], argv[5], &one, &err);
-		all = &one;
-		n = r == 0;
-	}
-	if (!strcmp(argv[2], "list"))
-		r = store_list(s, arena, argv[3], argc > 4 ? argv[4] : NULL, &all, &n, &err);
-	for (size_t i = 0; i < n; i++)
-		printf("%s %s/%s %llu %s\n", all[i].kind, all[i].namespace, all[i].name, (unsigned long long)all[i].version, all[i].json);
-	store_close(s);
-	return print(r, NULL);
-}
-
 static enum kube_patch patch_type(const char *word)
 {
 	return !strcmp(word, "json") ? KUBE_PATCH_JSON : !strcmp(word, "merge") ? KUBE_PATCH_MERGE :
@@ -342,9 +307,6 @@ static int run(struct kube *k, int argc, char **argv)
 		return elect(k, argc, argv);
 	if (!strcmp(what, "events"))
 		return events(k, argc, argv);
-	if (!strcmp(what, "store"))
-		return store(k, argc, argv);
-
 	if (!strcmp(what, "list"))
 		return list(k, argc, argv);
 	if (!strcmp(what, "fill"))
