@@ -8,7 +8,6 @@
 
 #include "attach/request.h"
 
-#define CNIRESULT_SIZE_MAX (1u << 20)
 #define CNIRESULT_ITEMS_MAX 256 /* interfaces, addresses, routes: of each */
 
 struct cniresult_interface {

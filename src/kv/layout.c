@@ -283,16 +283,6 @@ void kv_plan_free(struct kv_plan *p)
 	*p = (struct kv_plan){ NULL };
 }
 
-void kv_plan_turn(struct kv_plan *p)
-{
-	for (size_t i = 0; i < p->n; i++) {
-		uint64_t local = p->v[i].local;
-
-		p->v[i].local = p->v[i].remote;
-		p->v[i].remote = local;
-	}
-}
-
 void kv_blocks_pick(uint32_t pool, double fragmentation, uint64_t seed, uint32_t *ret, size_t n)
 {
 	_cleanup_free_ uint32_t *ids = reallocarray(NULL, pool, sizeof(*ids));

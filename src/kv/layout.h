@@ -97,8 +97,6 @@ struct kv_side {
 int kv_plan_make(const struct kv_side *local, const struct kv_side *remote, uint32_t tokens, uint32_t head,
 		 uint32_t n_heads, struct kv_plan *ret, struct err *e);
 void kv_plan_free(struct kv_plan *p);
-/* The same ranges seen from the other side. */
-void kv_plan_turn(struct kv_plan *p);
 #define _cleanup_kv_plan_ _cleanup_(kv_plan_free)
 
 /*

@@ -21,7 +21,7 @@ int netns_new(struct err *e);
 int netns_call(int fd, bool with_sysfs, int (*fn)(void *arg), void *arg, struct err *e);
 /* Enter the namespace for good, with the calling thread alone: before an exec. @with_sysfs as in netns_call(). */
 int netns_enter(int fd, bool with_sysfs, struct err *e);
-/* Make a namespace at @path as `ip netns add` does (tests, demo, attach). */
+/* Make a namespace at @path as `ip netns add` does, and remove it: what tests need. */
 int netns_add(const char *path, struct err *e);
 int netns_del(const char *path, struct err *e);
 

@@ -41,22 +41,6 @@ int pci_parse(const char *text, struct pci_addr *ret)
 	return 0;
 }
 
-char *pci_format(struct arena *a, struct pci_addr p)
-{
-	return arena_printf(a, "%04x:%02x:%02x.%x", p.domain, p.bus, p.device, p.function);
-}
-
-int pci_vf(struct pci_addr pf, unsigned offset, unsigned stride, unsigned n, struct pci_addr *ret)
-{
-	uint64_t rid = (uint64_t)pf.bus << 8 | (uint64_t)pf.device << 3 | pf.function;
-
-	rid += offset + (uint64_t)stride * n;
-	if (rid > 0xffff)
-		return -ERANGE;
-	*ret = (struct pci_addr){ pf.domain, (uint8_t)(rid >> 8), rid >> 3 & 0x1f, rid & 7 };
-	return 0;
-}
-
 int pci_driver(const struct sysroot *r, struct arena *a, const char *addr, const char **ret)
 {
 	struct pci_addr p;

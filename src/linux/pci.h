@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* PCI addresses and the driver core: names, VF arithmetic, bind and unbind. */
+/* PCI addresses and the driver core: bind and unbind. */
 #ifndef KVRAIL_LINUX_PCI_H
 #define KVRAIL_LINUX_PCI_H
 
 #include "linux/sysroot.h"
-
-#define PCI_ADDR_LEN 13 /* "0000:18:00.0" and NUL */
 
 struct pci_addr {
 	uint32_t domain;
@@ -14,9 +12,6 @@ struct pci_addr {
 
 /* "dddd:bb:dd.f" (domain 4 to 8 hex digits). -EINVAL for any other text. */
 int pci_parse(const char *text, struct pci_addr *ret);
-char *pci_format(struct arena *a, struct pci_addr p);
-/* VF @n of the PF: routing id + offset + n * stride (PCIe SR-IOV). -ERANGE beyond the last bus. */
-int pci_vf(struct pci_addr pf, unsigned offset, unsigned stride, unsigned n, struct pci_addr *ret);
 
 /* Driver name or NULL when unbound. */
 int pci_driver(const struct sysroot *r, struct arena *a, const char *addr, const char **ret);

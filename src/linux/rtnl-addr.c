@@ -87,18 +87,6 @@ int rtnl_add_addr(struct nl *nl, unsigned index, const struct rtnl_addr *addr, s
 	return x == -EEXIST && is_there(nl, index, addr) ? 0 : x;
 }
 
-int rtnl_del_addr(struct nl *nl, unsigned index, const struct rtnl_addr *addr, struct err *e)
-{
-	char text[INET6_ADDRSTRLEN];
-	struct nl_msg m;
-	int x = check_addr(addr, e);
-
-	if (x < 0)
-		return x;
-	addr_msg(&m, RTM_DELADDR, 0, index, addr);
-	return rtnl_change(nl, &m, index, e, "remove the address %s/%u", addr_text(addr, text), addr->prefix_len);
-}
-
 static const struct nl_policy addr_policy[IFA_FLAGS + 1] = {
 	[IFA_ADDRESS] = { NL_BYTES, 0 },
 	[IFA_LOCAL] = { NL_BYTES, 0 },

@@ -256,15 +256,6 @@ int rtnl_set_name(struct nl *nl, unsigned index, const char *name, struct err *e
 	return rtnl_change(nl, &m, index, e, "rename it to %s", name);
 }
 
-int rtnl_set_alias(struct nl *nl, unsigned index, const char *alias, struct err *e)
-{
-	struct nl_msg m;
-
-	rtnl_link_msg(&m, RTM_SETLINK, 0, index);
-	nl_put(&m, IFLA_IFALIAS, alias, strlen(alias));
-	return rtnl_change(nl, &m, index, e, "set the alias \"%s\"", alias);
-}
-
 /*
  * net/core/rtnetlink.c, do_setlink(): the link is set down and moved, keeping its name if that is free there, and only then
  * renamed to IFLA_IFNAME, all under one lock.
@@ -299,72 +290,40 @@ int rtnl_move_numbered(struct nl *nl, unsigned index, int netns_fd, const char *
 	return move(nl, index, netns_fd, pattern, e);
 }
 
-static int change_altname(struct nl *nl, uint16_t type, unsigned index, const char *name, struct err *e)
+int rtnl_add_altname(struct nl *nl, unsigned index, const char *name, struct err *e)
 {
 	struct nl_msg m;
 	size_t list;
 
-	rtnl_link_msg(&m, type, type == RTM_NEWLINKPROP ? NLM_F_CREATE | NLM_F_EXCL | NLM_F_APPEND : 0, index);
+	rtnl_link_msg(&m, RTM_NEWLINKPROP, NLM_F_CREATE | NLM_F_EXCL | NLM_F_APPEND, index);
 	list = nl_nest(&m, IFLA_PROP_LIST);
 	nl_put_str(&m, IFLA_ALT_IFNAME, name);
 	nl_nest_end(&m, list);
-	return rtnl_change(nl, &m, index, e, "%s the alternative name \"%s\"", type == RTM_NEWLINKPROP ? "add" : "remove",
-			   name);
+	return rtnl_change(nl, &m, index, e, "add the alternative name \"%s\"", name);
 }
 
-int rtnl_add_altname(struct nl *nl, unsigned index, const char *name, struct err *e)
-{
-	return change_altname(nl, RTM_NEWLINKPROP, index, name, e);
-}
-
-int rtnl_del_altname(struct nl *nl, unsigned index, const char *name, struct err *e)
-{
-	return change_altname(nl, RTM_DELLINKPROP, index, name, e);
-}
-
-/* A link of @kind; a veth's other end is @peer. */
-static int add_kind(struct nl *nl, const char *kind, const char *name, const char *peer, struct err *e)
+int rtnl_add_veth(struct nl *nl, const char *name, const char *peer, struct err *e)
 {
 	const struct ifinfomsg none = { 0 };
 	size_t info, data, end;
 	struct nl_msg m;
 	int x = check_name(name, e);
 
-	if (x == 0 && peer)
+	if (x == 0)
 		x = check_name(peer, e);
 	if (x < 0)
 		return x;
 	rtnl_link_msg(&m, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0);
 	nl_put_str(&m, IFLA_IFNAME, name);
 	info = nl_nest(&m, IFLA_LINKINFO);
-	nl_put_str(&m, IFLA_INFO_KIND, kind);
-	if (peer) {
-		data = nl_nest(&m, IFLA_INFO_DATA);
-		end = nl_nest(&m, VETH_INFO_PEER);
-		nl_put_header(&m, &none, sizeof(none));
-		nl_put_str(&m, IFLA_IFNAME, peer);
-		nl_nest_end(&m, end);
-		nl_nest_end(&m, data);
-	}
+	nl_put_str(&m, IFLA_INFO_KIND, "veth");
+	data = nl_nest(&m, IFLA_INFO_DATA);
+	end = nl_nest(&m, VETH_INFO_PEER);
+	nl_put_header(&m, &none, sizeof(none));
+	nl_put_str(&m, IFLA_IFNAME, peer);
+	nl_nest_end(&m, end);
+	nl_nest_end(&m, data);
 	nl_nest_end(&m, info);
 	x = nl_call(nl, &m, NULL, NULL, e);
-	return x < 0 ? err_wrap(e, x, "cannot add the %s link %s", kind, name) : 0;
-}
-
-int rtnl_add_dummy(struct nl *nl, const char *name, struct err *e)
-{
-	return add_kind(nl, "dummy", name, NULL, e);
-}
-
-int rtnl_add_veth(struct nl *nl, const char *name, const char *peer, struct err *e)
-{
-	return add_kind(nl, "veth", name, peer, e);
-}
-
-int rtnl_del_link(struct nl *nl, unsigned index, struct err *e)
-{
-	struct nl_msg m;
-
-	rtnl_link_msg(&m, RTM_DELLINK, 0, index);
-	return rtnl_change(nl, &m, index, e, "delete it");
+	return x < 0 ? err_wrap(e, x, "cannot add the veth link %s", name) : 0;
 }

@@ -33,7 +33,6 @@ int rtnl_set_up(struct nl *nl, unsigned index, bool up, struct err *e);
 int rtnl_set_mtu(struct nl *nl, unsigned index, unsigned mtu, struct err *e);
 int rtnl_set_mac(struct nl *nl, unsigned index, const unsigned char mac[6], struct err *e);
 int rtnl_set_name(struct nl *nl, unsigned index, const char *name, struct err *e);
-int rtnl_set_alias(struct nl *nl, unsigned index, const char *alias, struct err *e);
 
 /*
  * Move the link into the namespace behind @netns_fd, as @new_name (NULL keeps the name), in one message. -EEXIST when a
@@ -43,14 +42,9 @@ int rtnl_move(struct nl *nl, unsigned index, int netns_fd, const char *new_name,
 /* The same as one of @stem0, @stem1, ... that is free there: the kernel chooses. -EINVAL: @stem has more than 13 bytes. */
 int rtnl_move_numbered(struct nl *nl, unsigned index, int netns_fd, const char *stem, struct err *e);
 
-/* Further names of a link; udev gives them. -EEXIST, -ENOENT. */
-int rtnl_add_altname(struct nl *nl, unsigned index, const char *name, struct err *e);
-int rtnl_del_altname(struct nl *nl, unsigned index, const char *name, struct err *e);
-
-/* Links for tests, benchmarks and soft devices. */
-int rtnl_add_dummy(struct nl *nl, const char *name, struct err *e);
+/* What tests make: a pair of links (-EEXIST), and a further name of a link, as udev gives them (-EEXIST). */
 int rtnl_add_veth(struct nl *nl, const char *name, const char *peer, struct err *e);
-int rtnl_del_link(struct nl *nl, unsigned index, struct err *e);
+int rtnl_add_altname(struct nl *nl, unsigned index, const char *name, struct err *e);
 
 struct rtnl_addr {
 	int family;		   /* AF_INET, AF_INET6 */
@@ -62,7 +56,6 @@ struct rtnl_addr {
 
 /* Adding what is there is success. IPv6 addresses are added without duplicate address detection (IFA_F_NODAD). */
 int rtnl_add_addr(struct nl *nl, unsigned index, const struct rtnl_addr *addr, struct err *e);
-int rtnl_del_addr(struct nl *nl, unsigned index, const struct rtnl_addr *addr, struct err *e);
 /* Of one link, or with @index 0 of all. */
 int rtnl_addrs(struct nl *nl, struct arena *a, unsigned index, struct rtnl_addr **ret, size_t *ret_n, struct err *e);
 

