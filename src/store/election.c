@@ -319,18 +319,6 @@ bool election_is_leader(struct election *el)
 	return is;
 }
 
-const char *election_holder(struct election *el, struct arena *a, struct err *e)
-{
-	const char *holder;
-
-	pthread_mutex_lock(&el->lock);
-	holder = arena_strdup(a, el->holder);
-	if (e)
-		*e = el->why;
-	pthread_mutex_unlock(&el->lock);
-	return holder;
-}
-
 int election_acquire(struct kube *k, const struct election_options *o, unsigned timeout_ms, struct election **ret, struct err *e)
 {
 	struct election_options own = *o;

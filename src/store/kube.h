@@ -167,8 +167,6 @@ struct election;
 int election_start(struct kube *k, const struct election_options *o, struct election **ret, struct err *e);
 struct election *election_stop(struct election *el);
 bool election_is_leader(struct election *el);
-/* Who holds the lease as far as we know ("" nobody), in @a; @e (may be NULL): what stands in our own way, empty when nothing does. */
-const char *election_holder(struct election *el, struct arena *a, struct err *e);
 
 /*
  * Take a Lease for one critical section (Whereabouts' lock), waiting up to @timeout_ms; release with election_stop(). -ETIMEDOUT: @e says

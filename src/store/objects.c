@@ -113,14 +113,3 @@ int store_put(struct store *s, const char *kind, const char *ns, const char *nam
 
 	return r < 0 ? r : 0;
 }
-
-int store_delete(struct store *s, const char *kind, const char *ns, const char *name, struct err *e)
-{
-	struct store_object o = { .kind = kind, .namespace = ns, .name = name };
-	int r = store_apply(s, &o, 1, e);
-
-	if (r == 0)
-		return err_set(e, -ENOENT, "there is no %s %s%s%s", kind, ns ? ns : "",
-			       ns && *ns ? "/" : "", name);
-	return r < 0 ? r : 0;
-}

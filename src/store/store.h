@@ -30,7 +30,6 @@ int store_get(struct store *s, struct arena *a, const char *kind, const char *ns
 /* @ns NULL: all. */
 int store_list(struct store *s, struct arena *a, const char *kind, const char *ns, struct store_object **ret,
 	       size_t *ret_n, struct err *e);
-int store_delete(struct store *s, const char *kind, const char *ns, const char *name, struct err *e); /* -ENOENT */
 /* Many changes, all or none: json NULL deletes. Returns how many changed something. */
 int store_apply(struct store *s, const struct store_object *changes, size_t n, struct err *e);
 

@@ -140,7 +140,7 @@ def test_a_go_candidate_and_ours_respect_each_other(boot_plane):
         go.start()
         time.sleep(8)
         ours.say("")
-        ours.expect("leader 1", "holder ours: ")
+        ours.expect("leader 1")
         assert go.alive() and lease(plane, "both")["holderIdentity"] == "ours"
         ours.process.stdin.close()  # gives it back
         ours.expect("stopped")

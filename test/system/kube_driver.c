@@ -167,12 +167,8 @@ static int elect(struct kube *k, int argc, char **argv)
 		return print(r, NULL);
 	if (lock)
 		puts("locked");
-	while (read(STDIN_FILENO, &c, 1) > 0) {
-		struct err why = { 0 };
-
+	while (read(STDIN_FILENO, &c, 1) > 0)
 		printf("leader %d\n", election_is_leader(el));
-		printf("holder %s: %s\n", election_holder(el, arena, &why), why.msg);
-	}
 	election_stop(el);
 	return 0;
 }
