@@ -151,6 +151,8 @@ static void add_api(struct strbuf *b, struct cluster *cl)
 		metrics_add(b, "kvrail_api_requests_total", number(&counts[i].failed), "verb", counts[i].verb, "outcome", "failed", NULL);
 		metrics_add(b, "kvrail_api_requests_total", number(&counts[i].retried), "verb", counts[i].verb, "outcome", "retried", NULL);
 	}
+	metrics_family(b, "kvrail_events_dropped_total", METRICS_COUNTER, "Events that the API server refused or was too long away for.");
+	metrics_add(b, "kvrail_events_dropped_total", (double)kube_events_dropped(cl->events), NULL);
 	metrics_family(b, "kvrail_watch_stale_seconds", METRICS_GAUGE, "Since when a watch is cut; 0: it runs.");
 	for (size_t i = 0; i < COLLECTIONS; i++)
 		metrics_add(b, "kvrail_watch_stale_seconds", informer_stale_s(cl->informers[i], NULL), "of", names[i], NULL);

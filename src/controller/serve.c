@@ -84,6 +84,8 @@ static void metrics(struct controller *c, struct httpd_request *rq, struct httpd
 	add_tasks(c, &b);
 	add_watches(c, &b);
 	add_requests(c, &b);
+	counter(&b, "kvrail_events_dropped_total", "Events that the API server refused or was too long away for.",
+		c->started ? kube_events_dropped(c->events) : 0);
 	if (c->webhook)
 		webhook_metrics(c->webhook, &b);
 	metrics_add_process(&b);

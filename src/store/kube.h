@@ -176,7 +176,7 @@ int election_acquire(struct kube *k, const struct election_options *o, unsigned 
 
 /*
  * Events (core v1), aggregated: the same (object, reason, message) within ten minutes raises the count of one event. Sent by a
- * thread of its own; dropped, and counted, when the server is away for long.
+ * thread of its own; dropped, and counted, when the server refuses one or is away for long.
  */
 struct kube_event_about {
 	const char *api_version, *kind, *namespace, *name, *uid;

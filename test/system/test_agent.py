@@ -14,7 +14,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path += [str(ROOT / "test"), str(ROOT / "test/cluster")]
 from agenthost import AgentHost  # noqa: E402
-from faults import Fake, FaultServer, kubeconfig  # noqa: E402
+from faults import Fake, Fault, FaultServer, kubeconfig  # noqa: E402
 
 BUILD = ROOT / os.environ.get("KVRAIL_BUILD", "build-asan")
 
@@ -325,3 +325,15 @@ def test_a_node_that_no_controller_serves_makes_no_node_state_and_says_so(tmp_pa
             backend.remove(f"{states}/n1")
             host.wait_for(unserved, "the problem in the status")
             assert host.is_ready() and not server.asked("POST", "sriovnetworknodestates")
+
+
+def test_an_event_that_the_api_server_refuses_is_counted(tmp_path):
+    states = "/apis/sriovnetwork.openshift.io/v1/namespaces/kvrail-system/sriovnetworknodestates"
+    with FaultServer(Fake()) as server:
+        server.fault(Fault(times=1000, status=403), "POST", "/events")
+        port = {"pciAddress": "0000:ff:00.0", "numVfs": 1, "vfGroups": []}
+        server.backend.put(states, "n1", {"apiVersion": "sriovnetwork.openshift.io/v1", "kind": "SriovNetworkNodeState", "spec": {"interfaces": [port]}})
+        plane = types.SimpleNamespace(port=server.http.server_address[1], kubeconfig=lambda: kubeconfig(tmp_path, server.url))
+        with AgentHost(tmp_path, plane, "n1", {"rail": ["d0"]}) as host:
+            host.start().wait_ready()
+            host.wait_for(lambda: "kvrail_events_dropped_total 1\n" in host.http("GET", "/metrics")[1], "the count of the event ProvisioningFailed")
