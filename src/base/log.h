@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Logging, for the long-running roles: one line a message on stderr, "LEVEL text" (with the time
- * when stderr is no journal). Library code logs at debug only; what went wrong travels as struct err.
+ * Logging, for the long-running roles: one line a message on stderr, "TIME LEVEL text", without the
+ * time when stderr is systemd's journal, which notes it itself. Library code logs at debug only; what went wrong travels as struct err.
  */
 #ifndef KVRAIL_BASE_LOG_H
 #define KVRAIL_BASE_LOG_H

@@ -5,11 +5,13 @@
 #include <setjmp.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <cmocka.h>
 
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/parse.h"
 #include "base/strbuf.h"
 
@@ -180,6 +182,43 @@ static void a_second_lock_is_refused(void **state)
 	unlink(path);
 }
 
+/* What log_info() writes to a stderr that $JOURNAL_STREAM calls @stream, or with @stream NULL by its right name. */
+static void log_to(const char *stream, char *line, size_t size)
+{
+	int ends[2], saved = dup(STDERR_FILENO);
+	char name[64];
+	struct stat st;
+	ssize_t n;
+
+	assert_int_equal(pipe(ends), 0);
+	assert_int_equal(fstat(ends[1], &st), 0);
+	snprintf(name, sizeof(name), "%lu:%lu", (unsigned long)st.st_dev, (unsigned long)st.st_ino);
+	setenv("JOURNAL_STREAM", stream ? stream : name, 1);
+	dup2(ends[1], STDERR_FILENO);
+	log_info("pod %s", "web-0");
+	dup2(saved, STDERR_FILENO);
+	unsetenv("JOURNAL_STREAM");
+	n = read(ends[0], line, size - 1);
+	line[n > 0 ? n : 0] = '\0';
+	close(ends[0]);
+	close(ends[1]);
+	close(saved);
+}
+
+static void a_line_has_the_time_unless_it_goes_to_the_journal(void **state)
+{
+	char line[128];
+	struct tm tm;
+	const char *rest;
+
+	log_to(NULL, line, sizeof(line));
+	assert_string_equal(line, "info  pod web-0\n");
+	log_to("1:2", line, sizeof(line)); /* a parent's */
+	rest = strptime(line, "%Y-%m-%dT%H:%M:%S", &tm);
+	assert_non_null(rest);
+	assert_string_equal(rest + strlen(".000"), "Z info  pod web-0\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -194,6 +233,7 @@ int main(void)
 		cmocka_unit_test(a_folder_that_its_owner_may_not_use_is_opened_and_others_stay),
 		cmocka_unit_test(atomic_write_replaces_whole_files_and_leaves_no_rest),
 		cmocka_unit_test(a_second_lock_is_refused),
+		cmocka_unit_test(a_line_has_the_time_unless_it_goes_to_the_journal),
 	};
 
 	return cmocka_run_group_tests_name("base", tests, NULL, NULL);
