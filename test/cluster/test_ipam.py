@@ -269,7 +269,13 @@ def test_go_whereabouts_and_ours_share_pools_through_kills(control_plane, namesp
     nets = [ipam("10.63.0.0/24"), ipam("10.63.0.0/23")]
     gos = [Whereabouts(config, netns, net) for net in nets]
     nodes = [Node(config, f"node-{i}", namespace).wait_ready() for i in range(3)]
-    dice, alive, lock = random.Random(7), {}, threading.Lock()
+    dice, alive, lock, problems = random.Random(7), {}, threading.Lock(), []
+
+    def noted(work, *args):
+        try:
+            work(*args)
+        except Exception as e:  # noqa: BLE001
+            problems.append(e)
 
     def ours(i, t):
         rolls = random.Random(i * 10 + t)
@@ -288,6 +294,7 @@ def test_go_whereabouts_and_ours_share_pools_through_kills(control_plane, namesp
                         alive[name] = given
                     mine.append(name)
             except Died:
+                assert i == 2, f"node {i} ended by itself"  # nodes[2] is killed below
                 return
 
     def go(t):
@@ -296,12 +303,14 @@ def test_go_whereabouts_and_ours_share_pools_through_kills(control_plane, namesp
         for n in range(4):
             name, net = f"go-{t}-{n}", rolls.randrange(2)
             p = gos[net].begin("ADD", name, f"llm/{name}")
-            if rolls.random() < 0.25:
+            killed = rolls.random() < 0.25
+            if killed:
                 time.sleep(rolls.uniform(0, 2))
                 p.kill()
             try:
                 (given,) = gos[net].end(p)
-            except (Died, Refused, ValueError):
+            except Died:
+                assert killed, f"{name} ended by itself"
                 continue
             with lock:
                 alive[name] = given
@@ -314,14 +323,15 @@ def test_go_whereabouts_and_ours_share_pools_through_kills(control_plane, namesp
 
     gos[0].add("go-first", "llm/go-first")  # from here on the Lease tells that Go nodes are about
     gos[0].delete("go-first", "llm/go-first")
-    threads = [threading.Thread(target=ours, args=(i, t)) for i in range(3) for t in range(2)]
-    threads += [threading.Thread(target=go, args=(t,)) for t in range(4)]
+    threads = [threading.Thread(target=noted, args=(ours, i, t)) for i in range(3) for t in range(2)]
+    threads += [threading.Thread(target=noted, args=(go, t)) for t in range(4)]
     for t in threads:
         t.start()
     time.sleep(dice.uniform(1, 3))
     nodes[2].kill()
     for t in threads:
         t.join()
+    assert not problems, problems
     addresses = [a.split("/")[0] for a in alive.values()]
     assert len(set(addresses)) == len(addresses), "an address was given twice"
     pods = [f"llm/{name}" for name in alive]
