@@ -5,7 +5,7 @@
 #include "cmd/pod.h"
 #include "linux/netns.h"
 
-/* kvrail-kv beside this program (a build folder, PREFIX/bin), else where install put it, else in PATH. */
+/* kvrail-kv beside this program (a build folder, PREFIX/bin), else in PATH. */
 static const char *kv_program(struct arena *a)
 {
 	char self[PATH_MAX];
@@ -18,7 +18,7 @@ static const char *kv_program(struct arena *a)
 		if (access(beside, X_OK) == 0)
 			return beside;
 	}
-	return access(KVRAIL_LIBEXECDIR "/kvrail-kv", X_OK) == 0 ? KVRAIL_LIBEXECDIR "/kvrail-kv" : "kvrail-kv";
+	return "kvrail-kv";
 }
 
 static int enter(const struct pod *pod, struct err *e)
