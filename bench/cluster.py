@@ -28,7 +28,7 @@ RESOURCE = "openshift.io/benchrdma"
 ADD = f"pod with default network + {RAILS} rails, ADD, minus the same without rails"
 DEL = ADD.replace("ADD", "DEL")
 AT_ONCE = f"{RAILS} pods with a rail each, created at once: an ADD, default network included"
-MEMORY = "all of kvrail on the node, resident, 20 pods attached"
+MEMORY = "kvrail's agent, resident, 20 pods attached on its node"
 IDLE = "controller on a 10-node cluster, idle"
 
 
@@ -141,7 +141,7 @@ ip netns del bare; rm /run/bare.*; echo "$a $b $c" """
 
 
 def bare_calls(node):
-    """Median seconds that the kernel takes for the rails' own calls (moved, up, with an address; and back): with the RTNL held, so nobody gets below."""
+    """Median seconds that `ip -batch` takes to move the rails' VFs, set them up and give addresses, without a pod; and to bring them back."""
     turns = []
     for _ in range(TURNS):
         a, b, c = map(float, node.sh(BARE, timeout=120).split())
@@ -284,7 +284,7 @@ def main():
         beside = f"{ours_at_once / go_at_once:.3f}x ({ours_at_once:.2f} / {go_at_once:.2f} s)" if go_at_once else f"{ours_at_once:.2f} s"
         row(AT_ONCE, beside, "-")
     if bare:
-        row(f"the kernel's own calls in that, {RAILS} rails moved, up, with an address; and back", f"{bare[0]:.2f} s; {bare[1]:.2f} s", "-")
+        row(f"the same {RAILS} VFs moved, up, with an address by ip -batch, without a pod; and back", f"{bare[0]:.2f} s; {bare[1]:.2f} s", "-")
     if memory:
         agent = sum(v for k, v in memory.items() if k == "kvrail agent")
         beside = ", ".join(f"{k} {v / 1024:.0f}" for k, v in go_memory.items())
