@@ -153,8 +153,8 @@ extern char engine_recovery;
 
 /*
  * undo.c: take back all that the journal names, in reverse; what is not there any more is success. Goes on after failures
- * and collects them in @e. 0: all done, the journal file is gone and @at freed. -EAGAIN: only a VF that the kernel has not
- * returned yet is missing, or addresses that the API server must take back. -ENOTCONN, of a recovery only: nothing is left but plugins
+ * and collects them in @e. 0: all done, the journal file is gone and @at freed. -EAGAIN: only a VF or its RDMA device that
+ * is not back yet is missing, or addresses that the API server must take back. -ENOTCONN, of a recovery only: nothing is left but plugins
  * that wait for a request (undo_waits()). Call with the container locked.
  */
 int attachment_undo(struct attach_engine *en, const struct attachment *at, void *caller, struct err *e);

@@ -40,6 +40,12 @@ static void failed(struct undo *u, const struct attachment_rail *rec, const char
 	u->only_late = false;
 }
 
+/* Nothing can be done now; the journal keeps it, and it is tried again. */
+static void late(struct undo *u, const struct attachment_rail *rec, const char *what, const char *why)
+{
+	strbuf_addf(&u->failures, "%s%s: %s %s yet: %s", u->failures.len ? "; " : "", rec->ifname, what, rec->vf, why);
+}
+
 /* Back to the initial namespace under its own name; when that is taken there, under one that is free. */
 static void move_back(struct undo *u, struct nl *nl, size_t i)
 {
@@ -63,28 +69,49 @@ static void move_back(struct undo *u, struct nl *nl, size_t i)
 		failed(u, rec, "move back to the host");
 }
 
-static void rdma_back(struct undo *u, struct nl *rdma, size_t i)
+static void rxe_back(struct undo *u, struct nl *rdma, size_t i)
 {
 	const struct attachment_rail *rec = &u->at->rails[i];
 	struct rdma_dev dev;
 	int r;
 
-	if (rec->set->rxe) {
-		engine_step(u->en, STEP_UNDO_RXE, i);
-		r = rdma_dev(rdma, rec->set->rxe, &dev, &u->e);
-		if (r == 0)
-			r = rdma_del_link(rdma, dev.index, &u->e);
-		if (r < 0 && r != -ENODEV)
-			failed(u, rec, "soft RoCE device");
-	}
-	if (rec->set->rdma && rec->found->rdma) {
-		engine_step(u->en, STEP_UNDO_RDMA, i);
-		r = rdma_dev(rdma, rec->found->rdma, &dev, &u->e);
-		if (r == 0)
-			r = rdma_move(rdma, dev.index, u->host_fd, &u->e);
-		if (r < 0 && r != -ENODEV)
-			failed(u, rec, "RDMA device");
-	}
+	if (!rec->set->rxe)
+		return;
+	engine_step(u->en, STEP_UNDO_RXE, i);
+	r = rdma_dev(rdma, rec->set->rxe, &dev, &u->e);
+	if (r == 0)
+		r = rdma_del_link(rdma, dev.index, &u->e);
+	if (r < 0 && r != -ENODEV)
+		failed(u, rec, "soft RoCE device");
+}
+
+/* By PCI address, as a pod may rename it: the device's name in the namespace that @root is of, NULL when it is not there. */
+static const char *rdma_name(struct undo *u, const struct sysroot *root, const struct attachment_rail *rec)
+{
+	const char **names;
+	size_t n;
+
+	return sysfs_list(root, u->a, &names, &n, "bus/pci/devices/%s/infiniband", rec->vf) == 0 && n ? names[0] : NULL;
+}
+
+static void rdma_back(struct undo *u, struct nl *rdma, const struct sysroot *root, size_t i)
+{
+	const struct attachment_rail *rec = &u->at->rails[i];
+	struct rdma_dev dev;
+	const char *name;
+	int r;
+
+	if (!rec->set->rdma)
+		return;
+	engine_step(u->en, STEP_UNDO_RDMA, i);
+	name = rdma_name(u, root, rec);
+	if (!name)
+		return; /* restore_rdma() looks for it on the host */
+	r = rdma_dev(rdma, name, &dev, &u->e);
+	if (r == 0)
+		r = rdma_move(rdma, dev.index, u->host_fd, &u->e);
+	if (r < 0 && r != -ENODEV)
+		failed(u, rec, "RDMA device");
 }
 
 /* In the pod's namespace. */
@@ -92,18 +119,22 @@ static int undo_pod(void *arg)
 {
 	struct undo *u = arg;
 	_cleanup_nl_ struct nl *nl = NULL, *rdma = NULL;
+	struct sysroot *root = NULL;
 	int r = rtnl_open(&nl, &u->e);
 
-	if (r < 0)
-		return r;
-	if (u->host_rdma && (r = rdma_open(&rdma, &u->e)) < 0)
-		return r;
-	for (size_t i = u->at->n_rails; i-- > 0;) {
-		if (rdma)
-			rdma_back(u, rdma, i);
+	if (r == 0 && u->host_rdma)
+		r = rdma_open(&rdma, &u->e);
+	if (r == 0 && u->host_rdma)
+		r = sysroot_open_here(&root, &u->e);
+	for (size_t i = u->at->n_rails; r == 0 && i-- > 0;) {
+		if (u->host_rdma) {
+			rxe_back(u, rdma, i);
+			rdma_back(u, rdma, root, i);
+		}
 		move_back(u, nl, i);
 	}
-	return 0;
+	sysroot_close(root);
+	return r;
 }
 
 /* The netdev's name on the host, NULL when it is not there (yet). */
@@ -169,20 +200,40 @@ static int restore_link(struct undo *u, const struct attachment_rail *rec, const
 	return r;
 }
 
-/* After its namespace died the RDMA device may have come back under a name of the kernel's. */
-static int restore_rdma_name(struct undo *u, const struct attachment_rail *rec)
+/* Its name is the pod's choice, or after its namespace died the kernel's; one that is taken on the host by now cannot be had back. */
+static int restore_rdma_name(struct undo *u, const struct attachment_rail *rec, const char *name)
 {
-	const char **names;
 	struct rdma_dev dev;
-	size_t n;
 	int r;
 
-	if (!rec->set->rdma || !rec->found->rdma || !u->host_rdma || !*rec->vf ||
-	    sysfs_list(u->en->host.root, u->a, &names, &n, "bus/pci/devices/%s/infiniband", rec->vf) < 0 || n != 1 ||
-	    !strcmp(names[0], rec->found->rdma))
+	if (!rec->found->rdma || !strcmp(name, rec->found->rdma))
 		return 0;
-	r = rdma_dev(u->host_rdma, names[0], &dev, &u->e);
-	return r < 0 ? r : rdma_rename(u->host_rdma, dev.index, rec->found->rdma, &u->e);
+	r = rdma_dev(u->host_rdma, name, &dev, &u->e);
+	if (r == 0)
+		r = rdma_rename(u->host_rdma, dev.index, rec->found->rdma, &u->e);
+	if (r != -EEXIST)
+		return r;
+	log_warn("RDMA device of VF %s keeps the name %s: another device is %s now", rec->vf, name, rec->found->rdma);
+	return 0;
+}
+
+/* A VF is not given again before its RDMA device is back: a pod can hide that in a namespace of its own making, which dies with the pod. */
+static void restore_rdma(struct undo *u, const struct attachment_rail *rec)
+{
+	const char *name;
+
+	if (!rec->set->rdma || !u->host_rdma)
+		return;
+	name = rdma_name(u, u->en->host.root, rec);
+	for (unsigned waited = 0; !name && u->netns_fd < 0 && waited < RETURN_WAIT_MS && can_return(u, rec);
+	     waited += RETURN_PAUSE_MS) {
+		clock_sleep_ms(RETURN_PAUSE_MS);
+		name = rdma_name(u, u->en->host.root, rec);
+	}
+	if (name && restore_rdma_name(u, rec, name) < 0)
+		failed(u, rec, "RDMA device's name");
+	if (!name && u->netns_fd >= 0 && can_return(u, rec))
+		late(u, rec, "the host has not got back the RDMA device of VF", "the pod may have moved it to another network namespace");
 }
 
 /* Unbound: ADD was killed while it bound the VF again. Another driver: that one's VF is not ours to take. */
@@ -201,8 +252,8 @@ static void undo_host(struct undo *u, size_t i)
 	unsigned index;
 	const char *name;
 
-	if (u->host_rdma && rec->set->rxe) /* born here, and not moved before the end came */
-		rdma_back(u, u->host_rdma, i);
+	if (u->host_rdma) /* born here, and not moved before the end came */
+		rxe_back(u, u->host_rdma, i);
 	name = wait_for_name(u, rec);
 	engine_step(u->en, STEP_UNDO_SETTINGS, i);
 	/* a VF that is gone (sriov_numvfs was written) took its settings along */
@@ -215,16 +266,13 @@ static void undo_host(struct undo *u, size_t i)
 	}
 	engine_step(u->en, STEP_UNDO_LINK, i);
 	if (!name) {
-		if (!can_return(u, rec))
-			return;
-		strbuf_addf(&u->failures, "%s%s: the kernel has not returned VF %s yet: a process may still hold the pod's network namespace",
-			    u->failures.len ? "; " : "", rec->ifname, rec->vf);
+		if (can_return(u, rec))
+			late(u, rec, "the kernel has not returned VF", "a process may still hold the pod's network namespace");
 		return;
 	}
 	if (rtnl_link(u->host_nl, u->a, name, &link, &u->e) < 0 || restore_name(u, rec, &link) < 0 || restore_link(u, rec, &link) < 0)
 		failed(u, rec, name);
-	if (restore_rdma_name(u, rec) < 0)
-		failed(u, rec, "RDMA device's name");
+	restore_rdma(u, rec);
 }
 
 static bool is_same_netns(int fd, const char *id)
