@@ -4,6 +4,7 @@
 #define KVRAIL_RPC_HTTPD_PRIVATE_H
 
 #include <microhttpd.h>
+#include <stdatomic.h>
 #include <sys/un.h>
 
 #include "rpc/httpd.h"
@@ -14,6 +15,7 @@ struct httpd {
 	httpd_handler handler;
 	void *arg;
 	size_t max_body;
+	atomic_size_t bodies; /* bytes of all that are held now */
 	bool tcp, tls;
 	unsigned port, max_connections;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];

@@ -114,7 +114,7 @@ static struct MHD_Daemon *start_daemon(struct httpd *h, int fd, const struct htt
 				MHD_OPTION_PER_IP_CONNECTION_LIMIT, h->max_connections / 4 + 1,
 				MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
 				MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
-				MHD_OPTION_NOTIFY_COMPLETED, httpd_on_done, NULL,
+				MHD_OPTION_NOTIFY_COMPLETED, httpd_on_done, h,
 				MHD_OPTION_ARRAY, tls ? options : &options[ARRAY_SIZE(options) - 1],
 				MHD_OPTION_END);
 }

@@ -14,11 +14,14 @@
 
 #define THREAD_STACK (512u << 10)
 #define IDLE_SECONDS 300
+#define BODIES_MAX (32u << 20)
+#define SMALL_BODY (64u << 10)
 
 /* One request, from its first header to its reply. */
 struct call {
 	struct strbuf body;
-	bool too_long, replied;
+	int refused; /* status of the refusal, 0: none */
+	bool replied;
 };
 
 const char *httpd_query(const struct httpd_request *rq, const char *name)
@@ -63,10 +66,10 @@ static enum MHD_Result answer(struct httpd *h, struct MHD_Connection *c, const c
 	socklen_t len = sizeof(peer);
 
 	call->replied = true;
-	if (call->too_long) {
-		httpd_say(&reply, 413,
-			  arena_printf(a, "{\"error\":\"the request is larger than %zu bytes\"}",
-				       h->max_body));
+	if (call->refused) {
+		httpd_say(&reply, call->refused,
+			  call->refused == 413 ? arena_printf(a, "{\"error\":\"the request is larger than %zu bytes\"}", h->max_body) :
+						 "{\"error\":\"too many large requests at once: ask again\"}");
 		return queue(c, &reply);
 	}
 	rq.uid = (uid_t)-1;
@@ -83,6 +86,32 @@ static enum MHD_Result answer(struct httpd *h, struct MHD_Connection *c, const c
 	return queue(c, &reply);
 }
 
+static void drop_body(struct httpd *h, struct call *call)
+{
+	atomic_fetch_sub(&h->bodies, call->body.len);
+	strbuf_free(&call->body);
+	call->body = (struct strbuf)STRBUF_INIT;
+}
+
+/* What is refused is read on and not kept: the peer shall get its answer. */
+static void add_to_body(struct httpd *h, struct call *call, const char *data, size_t len)
+{
+	size_t sum = call->body.len + len;
+
+	if (call->refused)
+		return;
+	if (sum > h->max_body)
+		call->refused = 413;
+	else if (sum > SMALL_BODY && atomic_load(&h->bodies) + len > BODIES_MAX)
+		call->refused = 503;
+	if (call->refused) {
+		drop_body(h, call);
+		return;
+	}
+	strbuf_add(&call->body, data, len);
+	atomic_fetch_add(&h->bodies, len);
+}
+
 /* libmicrohttpd calls this once for the headers, once a piece of the body, once at its end. */
 enum MHD_Result httpd_on_request(void *arg, struct MHD_Connection *c, const char *url, const char *method,
 				  const char *version, const char *data, size_t *len, void **priv)
@@ -95,10 +124,7 @@ enum MHD_Result httpd_on_request(void *arg, struct MHD_Connection *c, const char
 		return *priv ? MHD_YES : MHD_NO;
 	}
 	if (*len) {
-		if (*len > h->max_body - call->body.len)
-			call->too_long = true; /* read on, keep nothing: the peer shall get its answer */
-		else if (!call->too_long)
-			strbuf_add(&call->body, data, *len);
+		add_to_body(h, call, data, *len);
 		*len = 0;
 		return MHD_YES;
 	}
@@ -111,7 +137,7 @@ void httpd_on_done(void *arg, struct MHD_Connection *c, void **priv, enum MHD_Re
 
 	if (!call)
 		return;
-	strbuf_free(&call->body);
+	drop_body(arg, call);
 	free(call);
 	*priv = NULL;
 }
@@ -188,7 +214,7 @@ int httpd_start(const char *path, size_t max_body, unsigned max_connections, htt
 				  MHD_OPTION_CONNECTION_LIMIT, max_connections,
 				  MHD_OPTION_THREAD_STACK_SIZE, (size_t)THREAD_STACK,
 				  MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
-				  MHD_OPTION_NOTIFY_COMPLETED, httpd_on_done, NULL, MHD_OPTION_END);
+				  MHD_OPTION_NOTIFY_COMPLETED, httpd_on_done, h, MHD_OPTION_END);
 	if (!h->mhd) {
 		close(fd);
 		free(h);

@@ -42,8 +42,8 @@ typedef void (*httpd_handler)(void *arg, struct httpd_request *rq, struct httpd_
 
 /*
  * Listen on @path (0600; its folder is made 0700 if need be). -EADDRINUSE when a live server
- * answers there; a dead one's socket is replaced. A body above @max_body gets 413; above
- * @max_connections a caller waits.
+ * answers there; a dead one's socket is replaced. A body above @max_body gets 413; one above
+ * 64 KiB gets 503 while the server holds 32 MiB of bodies. Above @max_connections a caller waits.
  */
 int httpd_start(const char *path, size_t max_body, unsigned max_connections, httpd_handler handler, void *arg,
 		struct httpd **ret, struct err *e);

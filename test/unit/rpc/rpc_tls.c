@@ -10,6 +10,7 @@
 #include <time.h>
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "rpc/httpd.h"
 #include "rpc/x509.h"
@@ -148,6 +149,56 @@ static void idle_connections_do_not_stop_the_server(void **state)
 	httpd_stop(h);
 }
 
+/* A request with a body of @len bytes, of which @sent are sent: the connection. */
+static int post(unsigned port, size_t len, size_t sent)
+{
+	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char *body = calloc(1, len);
+
+	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_true(dprintf(fd, "POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n", len) > 0);
+	assert_int_equal(send(fd, body, sent, MSG_NOSIGNAL), sent);
+	free(body);
+	return fd;
+}
+
+/* Its status, after at most five seconds in which it was @other. */
+static int status_of(unsigned port, size_t len, int other)
+{
+	int status = other;
+
+	for (int try = 0; status == other && try < 250; try++) {
+		int fd = post(port, len, len);
+		char reply[64] = "";
+
+		assert_true(recv(fd, reply, sizeof(reply) - 1, 0) > 0);
+		assert_int_equal(sscanf(reply, "HTTP/1.1 %d", &status), 1);
+		close(fd);
+		if (status == other)
+			clock_sleep_ms(20);
+	}
+	return status;
+}
+
+static void bodies_that_do_not_end_are_bounded_and_small_ones_go_on(void **state)
+{
+	const size_t max = 4 << 20;
+	struct httpd *h;
+	struct err e;
+	int fds[8];
+
+	assert_int_equal(httpd_start_tcp("127.0.0.1:0", NULL, max, 64, handler, NULL, &h, &e), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		fds[i] = post(httpd_port(h), max, max - 1);
+	assert_int_equal(status_of(httpd_port(h), 1 << 20, 200), 503);
+	assert_int_equal(status_of(httpd_port(h), 1000, 0), 200);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		close(fds[i]);
+	assert_int_equal(status_of(httpd_port(h), 1 << 20, 503), 200);
+	httpd_stop(h);
+}
+
 static void certificates_hold_what_was_asked(void **state)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
@@ -183,6 +234,7 @@ int main(void)
 		cmocka_unit_test(certificate_is_changed_under_an_open_port),
 		cmocka_unit_test(plain_server_answers_and_names_its_faults),
 		cmocka_unit_test(idle_connections_do_not_stop_the_server),
+		cmocka_unit_test(bodies_that_do_not_end_are_bounded_and_small_ones_go_on),
 		cmocka_unit_test(certificates_hold_what_was_asked),
 	};
 
