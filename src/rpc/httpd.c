@@ -166,7 +166,6 @@ static int unix_listen(const char *path, struct err *e)
 	_cleanup_close_ int fd = -1, probe = -1;
 	char folder[PATH_MAX];
 	struct sockaddr_un sa;
-	mode_t old;
 	int r;
 
 	r = address(path, &sa, e);
@@ -184,11 +183,9 @@ static int unix_listen(const char *path, struct err *e)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return err_errno(e, -errno, "socket");
-	old = umask(0177);
-	r = bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 ? -errno : 0;
-	umask(old);
-	if (r < 0 || listen(fd, 128) < 0)
-		return err_errno(e, r < 0 ? r : -errno, "listening on %s", path);
+	/* nobody can connect before listen(), and a umask would be other threads' too */
+	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 || chmod(path, 0600) < 0 || listen(fd, 128) < 0)
+		return err_errno(e, -errno, "listening on %s", path);
 	return TAKE_FD(fd);
 }
 
