@@ -83,7 +83,7 @@ static int find_nad(void *arg, struct arena *a, const char *ns, const char *name
 		/* made a moment ago, with the pod in one file: the watch may not have it yet */
 		ref.namespace = ns;
 		ref.name = name;
-		r = *name ? kube_get(w->kube, a, &ref, &v, e) : -ENOENT;
+		r = kube_get(w->kube, a, &ref, &v, e);
 		if (r < 0) {
 			*names = names_in(w, a, ns);
 			return r;

@@ -129,13 +129,32 @@ char *kube_selectors(struct arena *a, const struct kube_select *s)
 			    fields ? fields : "");
 }
 
+/* Dot segments lead elsewhere in a URL, an empty one to the collection: nothing is called so. */
+static bool is_no_name(const char *s)
+{
+	return !*s || !strcmp(s, ".") || !strcmp(s, "..");
+}
+
+static int check_names(const struct kube_ask *q, struct err *e)
+{
+	const struct kube_ref *ref = q->ref;
+	const char *ns = ref && ref->namespace ? ref->namespace : "";
+	const char *name = ref && ref->name && q->verb != KUBE_CREATE ? ref->name : NULL; /* of a new object it is in the body alone */
+
+	if ((*ns && is_no_name(ns)) || (name && is_no_name(name)))
+		return err_set(e, q->verb == KUBE_GET ? -ENOENT : -EINVAL, "%s: there is no \"%s%s%s\"", ref->plural, ns, *ns ? "/" : "",
+			       name ? name : "");
+	return 0;
+}
+
 /* Ask and parse the object that comes back. */
 static int ask(struct kube *k, struct arena *a, const struct kube_ask *q, yyjson_val **ret, struct err *e)
 {
 	_cleanup_reply_ struct http_reply reply = { 0 };
-	int r;
+	int r = check_names(q, e);
 
-	r = kube_ask(k, q, &reply, e);
+	if (r == 0)
+		r = kube_ask(k, q, &reply, e);
 	if (r < 0 || !ret)
 		return r;
 	return doc_parse_json(a, "the API server's reply", reply.body, reply.len, KUBE_OBJECT_MAX, ret, e);

@@ -62,7 +62,7 @@ struct kube_select {
 	const char *labels, *fields; /* "a=b,c", "spec.nodeName=n1" */
 };
 
-/* @ret (may be NULL) lives in @a. */
+/* @ret (may be NULL) lives in @a. No object has the name or namespace "", "." or "..": -ENOENT of kube_get(), -EINVAL of a change. */
 int kube_get(struct kube *k, struct arena *a, const struct kube_ref *ref, yyjson_val **ret, struct err *e);
 int kube_create(struct kube *k, struct arena *a, const struct kube_ref *ref, const char *json, yyjson_val **ret,
 		struct err *e);

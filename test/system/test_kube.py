@@ -87,6 +87,17 @@ def test_refusals_have_their_errno_and_the_servers_words(server, config):
     assert r.error == "ENOENT" and 'configmaps "none" not found' in r.text
 
 
+def test_no_name_leads_elsewhere(server, config):
+    server.backend.put(CMS, "a", {"data": {}})
+    for ref in (f"{REF}/.", f"{REF}/..", "/v1/configmaps/./a", "/v1/configmaps/../a"):
+        assert run(config, "get", ref).error == "ENOENT", ref
+        for verb, body in (("update", [cm("a")]), ("patch", [cm("a")]), ("delete", [])):
+            assert run(config, verb, *(["merge"] if verb == "patch" else []), ref, *body).error == "EINVAL", (verb, ref)
+    assert not server.requests
+    run(config, "raw", "GET", f"{CMS}/x/..")  # as it is written
+    assert [r.path for r in server.requests] == [f"{CMS}/x/.."]
+
+
 def test_a_server_that_is_away_is_told_in_time(server, config):
     server.fault(Fault(times=100, status=503))
     start = time.time()
