@@ -65,11 +65,11 @@ extern const struct cmd cmd_inventory, cmd_plan, cmd_apply, cmd_get, cmd_describ
 
 /* A table on stdout: columns are as wide as their widest cell, the last is not padded; head in bold on a terminal. */
 struct out_table;
-/* @text with what a terminal would obey (control characters) as '?'. */
+/* @text with what a terminal would obey (control characters) as '?'; NULL gives NULL. */
 const char *out_plain(struct arena *a, const char *text);
 
 struct out_table *out_table_new(struct arena *a, const char *const *heads); /* NULL-terminated */
-void out_row(struct out_table *t, const char *const *cells, size_t n);	    /* NULL cell: "-" */
+void out_row(struct out_table *t, const char *const *cells, size_t n);	    /* NULL cell: "-"; copied, plain */
 void out_table_print(struct out_table *t);
 /* A value as JSON (pretty) or YAML, with a newline. */
 void out_value(struct cmd_run *run, yyjson_mut_val *v);

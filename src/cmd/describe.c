@@ -51,9 +51,8 @@ static void print_conditions(struct arena *a, yyjson_val *conditions)
 	if (!yyjson_arr_size(conditions))
 		return;
 	yyjson_arr_foreach(conditions, i, max, c) {
-		const char *message = doc_str(c, "message");
 		const char *cells[] = { doc_str(c, "type"), doc_str(c, "status"), doc_str(c, "reason"),
-					cmd_cluster_age(a, doc_str(c, "lastTransitionTime")), message ? out_plain(a, message) : NULL };
+					cmd_cluster_age(a, doc_str(c, "lastTransitionTime")), doc_str(c, "message") };
 
 		out_row(t, cells, ARRAY_SIZE(cells));
 	}
@@ -71,12 +70,12 @@ static int on_event(void *arg, yyjson_val *obj)
 	struct events *ev = arg;
 	struct arena *a = ev->arena;
 	yyjson_val *source = yyjson_obj_get(obj, "source");
-	const char *last = doc_str(obj, "lastTimestamp"), *message = doc_str(obj, "message");
+	const char *last = doc_str(obj, "lastTimestamp");
 	int64_t count = doc_int(obj, "count", 1);
 	const char *age = cmd_cluster_age(a, last ? last : doc_str(obj, "eventTime"));
 	const char *cells[] = { doc_str(obj, "type"), doc_str(obj, "reason"), count > 1 ? arena_printf(a, "%s (x%lld)", age, (long long)count) : age,
 				doc_str(source, "component") ? doc_str(source, "component") : doc_str(obj, "reportingComponent"),
-				message ? out_plain(a, message) : NULL };
+				doc_str(obj, "message") };
 
 	out_row(ev->table, cells, ARRAY_SIZE(cells));
 	ev->n++;

@@ -67,10 +67,8 @@ static void print_table(struct cmd_run *run, yyjson_val *table, bool namespaces)
 		if (namespaces)
 			*(const char **)arena_push(a, &line, &m, sizeof(*line)) = doc_str(yyjson_obj_get(object, "metadata"), "namespace");
 		yyjson_arr_foreach(columns, j, jmax, v) {
-			const char *text = cell_text(a, yyjson_arr_get(cells, j));
-
 			if (is_shown(v))
-				*(const char **)arena_push(a, &line, &m, sizeof(*line)) = text ? out_plain(a, text) : NULL;
+				*(const char **)arena_push(a, &line, &m, sizeof(*line)) = cell_text(a, yyjson_arr_get(cells, j));
 		}
 		if (ready)
 			*(const char **)arena_push(a, &line, &m, sizeof(*line)) = doc_str(cmd_cluster_condition(object, "Ready"), "status");

@@ -32,7 +32,7 @@ const char *out_plain(struct arena *a, const char *text)
 {
 	char *s = arena_strdup(a, text);
 
-	for (char *c = s; *c; c++)
+	for (char *c = s; c && *c; c++)
 		if ((unsigned char)*c < ' ' || *c == 0x7f)
 			*c = '?';
 	return s;
@@ -55,7 +55,7 @@ void out_row(struct out_table *t, const char *const *cells, size_t n)
 
 	r->cells = arena_alloc(t->arena, t->columns * sizeof(*r->cells));
 	for (size_t i = 0; i < t->columns; i++)
-		r->cells[i] = i < n && cells[i] && *cells[i] ? arena_strdup(t->arena, cells[i]) : "-";
+		r->cells[i] = i < n && cells[i] && *cells[i] ? out_plain(t->arena, cells[i]) : "-";
 }
 
 /* Columns on the screen: bytes that begin a UTF-8 character. */

@@ -84,7 +84,7 @@ static void print_pools(struct cmd_run *run, yyjson_val *pools)
 	out_table_print(t);
 }
 
-static void print_warnings(yyjson_val *attachments)
+static void print_warnings(struct arena *a, yyjson_val *attachments)
 {
 	yyjson_val *at, *rail, *w;
 	size_t i, j, k, max, jmax, kmax;
@@ -92,11 +92,11 @@ static void print_warnings(yyjson_val *attachments)
 	yyjson_arr_foreach(attachments, i, max, at) {
 		yyjson_arr_foreach(yyjson_obj_get(at, "warnings"), k, kmax, w)
 			printf("%swarning%s %s: %s\n", out_color(OUT_WARN), out_color(OUT_PLAIN),
-			       doc_str(yyjson_obj_get(at, "pod"), "name"), yyjson_get_str(w));
+			       doc_str(yyjson_obj_get(at, "pod"), "name"), out_plain(a, yyjson_get_str(w)));
 		yyjson_arr_foreach(yyjson_obj_get(at, "rails"), j, jmax, rail)
 			yyjson_arr_foreach(yyjson_obj_get(rail, "warnings"), k, kmax, w)
 				printf("%swarning%s %s %s: %s\n", out_color(OUT_WARN), out_color(OUT_PLAIN),
-				       doc_str(yyjson_obj_get(at, "pod"), "name"), doc_str(rail, "ifname"), yyjson_get_str(w));
+				       doc_str(yyjson_obj_get(at, "pod"), "name"), out_plain(a, doc_str(rail, "ifname")), out_plain(a, yyjson_get_str(w)));
 	}
 }
 
@@ -122,7 +122,7 @@ static int run_status(struct cmd_run *run, struct err *e)
 	       doc_bool(agent, "softRoce", false) ? ", soft RoCE (development)" : "",
 	       doc_bool(agent, "applying", false) ? ", an apply is running" : "");
 	yyjson_arr_foreach(yyjson_obj_get(v, "problems"), i, max, problem)
-		printf("%sproblem%s %s\n", out_color(OUT_BAD), out_color(OUT_PLAIN), yyjson_get_str(problem));
+		printf("%sproblem%s %s\n", out_color(OUT_BAD), out_color(OUT_PLAIN), out_plain(run->arena, yyjson_get_str(problem)));
 	if (yyjson_arr_size(pools)) {
 		putchar('\n');
 		print_pools(run, pools);
@@ -132,7 +132,7 @@ static int run_status(struct cmd_run *run, struct err *e)
 	if (yyjson_arr_size(attachments)) {
 		putchar('\n');
 		print_attachments(run, attachments);
-		print_warnings(attachments);
+		print_warnings(run->arena, attachments);
 	} else {
 		puts("no pods are attached");
 	}

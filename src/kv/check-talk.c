@@ -50,15 +50,8 @@ static int recv_value(int fd, struct arena *a, yyjson_val **ret, struct err *e)
 static const char *clean(struct arena *a, yyjson_val *obj, const char *key)
 {
 	const char *s = doc_str(obj, key);
-	char *copy;
 
-	if (!s)
-		return NULL;
-	copy = arena_strndup(a, s, TEXT_MAX);
-	for (char *p = copy; *p; p++)
-		if ((unsigned char)*p < ' ' || *p == 0x7f)
-			*p = '?';
-	return copy;
+	return s ? check_plain(a, arena_strndup(a, s, TEXT_MAX)) : NULL;
 }
 
 static unsigned bounded(yyjson_val *obj, const char *key, unsigned max)

@@ -12,6 +12,16 @@
 static const char *const verdicts[] = { "ok", "BAD", "note" };
 static const char *const places[] = { "here", "peer", "path" };
 
+const char *check_plain(struct arena *a, const char *s)
+{
+	char *copy = arena_strdup(a, s);
+
+	for (char *p = copy; p && *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			*p = '?';
+	return copy;
+}
+
 void check_add(struct check *c, enum check_where where, enum check_verdict verdict, const char *rail, const char *name,
 	       const char *expected, const char *todo, const char *found, ...)
 {
@@ -20,8 +30,8 @@ void check_add(struct check *c, enum check_where where, enum check_verdict verdi
 
 	va_start(ap, found);
 	*line = (struct check_line){
-		.where = where, .verdict = verdict, .rail = rail, .name = name, .expected = expected, .todo = todo,
-		.found = arena_vprintf(c->arena, found, ap),
+		.where = where, .verdict = verdict, .rail = check_plain(c->arena, rail), .name = name,
+		.expected = check_plain(c->arena, expected), .todo = todo, .found = check_plain(c->arena, arena_vprintf(c->arena, found, ap)),
 	};
 	va_end(ap);
 }

@@ -46,7 +46,9 @@ struct check {
 	size_t n_lines;
 };
 
-/* One line of the report; @found is a format. */
+/* @s with what a terminal would obey (control characters) as '?'; NULL stays NULL. */
+const char *check_plain(struct arena *a, const char *s);
+/* One line of the report, made plain: programs of a pod choose their names. @found is a format. */
 void check_add(struct check *c, enum check_where where, enum check_verdict verdict, const char *rail, const char *name,
 	       const char *expected, const char *todo, const char *found, ...) __attribute__((format(printf, 8, 9)));
 size_t check_bad(const struct check *c); /* how many lines are bad */

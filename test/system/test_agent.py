@@ -284,6 +284,16 @@ def test_verify_takes_the_other_pods_name_and_makes_it_listen(node, pod):
     assert node.kvrail("verify", "q", "p", "--listen").returncode == 2
 
 
+def test_the_name_of_a_pods_interface_moves_no_cursor(node, pod):
+    node.start()
+    apply(node, NETWORKS)
+    r = node.kvrail("attach", "p", "a@n\x1bc1", "--netns", pod("p")[0])
+    assert r.returncode == 0, r.stderr
+    for command in (["status"], ["top", "--interval", "1"]):
+        out = node.kvrail(*command).stdout
+        assert "n?c1" in out and "\x1b" not in out, out
+
+
 def test_top_shows_what_went_by_which_way(node, pod):
     node.start()
     apply(node, NETWORKS)
