@@ -95,6 +95,55 @@ static unsigned port_of(int fd)
 	return (unsigned)strtoul(port, NULL, 10);
 }
 
+/* Off the list; the lock is held. */
+static void unlist(struct httpd *h, struct httpd_peer *p)
+{
+	if (p->fd < 0)
+		return;
+	TAILQ_REMOVE(&h->peers, p, link);
+	h->n_peers--;
+	p->fd = -1;
+}
+
+/*
+ * A peer that is one too many takes the place of the one that has asked nothing for the longest time: whoever holds connections open
+ * keeps no probe out. libmicrohttpd sees the end of what is shut down here, and closes it.
+ */
+static void on_connection(void *arg, struct MHD_Connection *c, void **context, enum MHD_ConnectionNotificationCode code)
+{
+	struct httpd_peer *p = *context;
+	struct httpd *h = arg;
+
+	pthread_mutex_lock(&h->lock);
+	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+		*context = p = calloc(1, sizeof(*p));
+		if (!p)
+			abort();
+		p->fd = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+		TAILQ_INSERT_TAIL(&h->peers, p, link);
+		if (++h->n_peers > h->max_connections) {
+			shutdown(TAILQ_FIRST(&h->peers)->fd, SHUT_RDWR);
+			unlist(h, TAILQ_FIRST(&h->peers));
+		}
+	} else {
+		unlist(h, p);
+		free(p);
+	}
+	pthread_mutex_unlock(&h->lock);
+}
+
+void httpd_on_begin(struct httpd *h, struct MHD_Connection *c)
+{
+	struct httpd_peer *p = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+
+	pthread_mutex_lock(&h->lock);
+	if (p->fd >= 0) {
+		TAILQ_REMOVE(&h->peers, p, link);
+		TAILQ_INSERT_TAIL(&h->peers, p, link);
+	}
+	pthread_mutex_unlock(&h->lock);
+}
+
 static struct MHD_Daemon *start_daemon(struct httpd *h, int fd, const struct httpd_pem *tls)
 {
 	/* the items without TLS follow those with it, so that one array serves both */
@@ -110,7 +159,9 @@ static struct MHD_Daemon *start_daemon(struct httpd *h, int fd, const struct htt
 				MHD_OPTION_LISTEN_SOCKET, fd,
 				MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS,
 				MHD_OPTION_THREAD_STACK_SIZE, (size_t)THREAD_STACK,
-				MHD_OPTION_CONNECTION_LIMIT, h->max_connections,
+				MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
+				/* divided among the threads; on_connection() makes room before */
+				MHD_OPTION_CONNECTION_LIMIT, (h->max_connections + 1) * THREADS,
 				MHD_OPTION_PER_IP_CONNECTION_LIMIT, h->max_connections / 4 + 1,
 				MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
 				MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
@@ -141,10 +192,13 @@ int httpd_start_tcp(const char *address, const struct httpd_pem *tls, size_t max
 	h->max_body = max_body;
 	h->max_connections = max_connections < THREADS ? THREADS : max_connections;
 	h->tcp = true;
+	pthread_mutex_init(&h->lock, NULL);
+	TAILQ_INIT(&h->peers);
 	h->tls = tls;
 	h->port = port_of(fd);
 	h->mhd = start_daemon(h, fd, tls);
 	if (!h->mhd) {
+		pthread_mutex_destroy(&h->lock);
 		free(h);
 		return err_set(e, -EIO, "starting the server on %s", address);
 	}

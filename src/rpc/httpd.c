@@ -120,6 +120,8 @@ enum MHD_Result httpd_on_request(void *arg, struct MHD_Connection *c, const char
 	struct call *call = *priv;
 
 	if (!call) {
+		if (h->tcp)
+			httpd_on_begin(h, c);
 		*priv = calloc(1, sizeof(*call));
 		return *priv ? MHD_YES : MHD_NO;
 	}
@@ -230,6 +232,8 @@ struct httpd *httpd_stop(struct httpd *h)
 	MHD_stop_daemon(h->mhd);
 	if (h->retired)
 		MHD_stop_daemon(h->retired);
+	if (h->tcp)
+		pthread_mutex_destroy(&h->lock);
 	free(h);
 	return NULL;
 }

@@ -149,6 +149,35 @@ static void idle_connections_do_not_stop_the_server(void **state)
 	httpd_stop(h);
 }
 
+/* Nor do those of many addresses that asked something and stay. */
+static void connections_that_stay_make_room_for_new_ones(void **state)
+{
+	static const char rq[] = "GET /x HTTP/1.1\r\nHost: x\r\n\r\n";
+	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct httpd *h;
+	struct err e;
+	char out[200], url[64];
+	int fds[40];
+
+	assert_int_equal(httpd_start_tcp("0.0.0.0:0", NULL, 100, 16, handler, NULL, &h, &e), 0);
+	snprintf(url, sizeof(url), "http://127.0.0.1:%u/x", httpd_port(h));
+	sa.sin_port = htons((uint16_t)httpd_port(h));
+	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++) {
+		struct sockaddr_in from = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000010 + i / 4) };
+
+		fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		assert_int_equal(bind(fds[i], (struct sockaddr *)&from, sizeof(from)), 0);
+		assert_int_equal(connect(fds[i], (struct sockaddr *)&sa, sizeof(sa)), 0);
+		if (i % 2)
+			assert_int_equal(send(fds[i], rq, sizeof(rq) - 1, MSG_NOSIGNAL), sizeof(rq) - 1);
+	}
+	assert_int_equal(get("", url, out, sizeof(out)), 0);
+	assert_string_equal(out, "/x 5 uid=-1");
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		close(fds[i]);
+	httpd_stop(h);
+}
+
 /* A request with a body of @len bytes, of which @sent are sent: the connection. */
 static int post(unsigned port, size_t len, size_t sent)
 {
@@ -234,6 +263,7 @@ int main(void)
 		cmocka_unit_test(certificate_is_changed_under_an_open_port),
 		cmocka_unit_test(plain_server_answers_and_names_its_faults),
 		cmocka_unit_test(idle_connections_do_not_stop_the_server),
+		cmocka_unit_test(connections_that_stay_make_room_for_new_ones),
 		cmocka_unit_test(bodies_that_do_not_end_are_bounded_and_small_ones_go_on),
 		cmocka_unit_test(certificates_hold_what_was_asked),
 	};
