@@ -157,7 +157,8 @@ static int no_agent(const char *command, const struct text *t, size_t conf_len, 
 	if (!strcmp(command, "DEL"))
 		return keep_for_later(t, conf_len, text);
 	if (!strcmp(command, "STATUS"))
-		return fail(conf_len, CODE_UNAVAILABLE, "the kvrail agent does not answer: see `systemctl status kvrail`", text);
+		return fail(conf_len, CODE_UNAVAILABLE, "the kvrail agent does not answer: see `systemctl status kvrail-agent`, "
+			    "or in a cluster the pod of DaemonSet kvrail-agent on this node", text);
 	if (why == -ECONNRESET || why == -EPIPE || why == -ETIMEDOUT)
 		return fail(conf_len, CODE_TRY_AGAIN, "the kvrail agent went away before it answered, try again later", text);
 	return fail(conf_len, CODE_TRY_AGAIN, "the kvrail agent is not running, try again later", text);

@@ -140,6 +140,8 @@ def test_without_an_agent_the_error_says_so(shim, command, code):
     assert r.returncode == 1 and e["code"] == code and "agent" in e["msg"] and e["cniVersion"] == "1.0.0"
     if command == "ADD":
         assert took >= 0.15
+    if command == "STATUS":
+        assert "`systemctl status kvrail-agent`" in e["msg"] and "DaemonSet kvrail-agent" in e["msg"]
     assert not (shim.dir / "a").exists()
 
 
