@@ -4,6 +4,7 @@
 #define KVRAIL_RPC_HTTPD_PRIVATE_H
 
 #include <microhttpd.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/queue.h>
@@ -14,6 +15,7 @@
 /* One over TCP. */
 struct httpd_peer {
 	TAILQ_ENTRY(httpd_peer) link;
+	struct in6_addr address;
 	int fd; /* libmicrohttpd's; -1: shut down by us, and in no list any more */
 };
 

@@ -105,13 +105,39 @@ static void unlist(struct httpd *h, struct httpd_peer *p)
 	p->fd = -1;
 }
 
+static struct in6_addr address_of(const struct sockaddr *sa)
+{
+	struct in6_addr a = { 0 };
+
+	if (sa->sa_family == AF_INET6)
+		a = ((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr;
+	else if (sa->sa_family == AF_INET)
+		memcpy(&a.s6_addr[12], &((const struct sockaddr_in *)(const void *)sa)->sin_addr, 4);
+	return a;
+}
+
+/* Who has to go, now that @p is on the list: of its own address when that has more than a quarter, else of all; NULL: nobody. */
+static struct httpd_peer *too_many(struct httpd *h, const struct httpd_peer *p)
+{
+	struct httpd_peer *other, *oldest = NULL;
+	unsigned n = 0;
+
+	TAILQ_FOREACH(other, &h->peers, link) {
+		if (!IN6_ARE_ADDR_EQUAL(&other->address, &p->address))
+			continue;
+		oldest = oldest ? oldest : other;
+		n++;
+	}
+	return n > h->max_connections / 4 + 1 ? oldest : h->n_peers > h->max_connections ? TAILQ_FIRST(&h->peers) : NULL;
+}
+
 /*
  * A peer that is one too many takes the place of the one that has asked nothing for the longest time: whoever holds connections open
  * keeps no probe out. libmicrohttpd sees the end of what is shut down here, and closes it.
  */
 static void on_connection(void *arg, struct MHD_Connection *c, void **context, enum MHD_ConnectionNotificationCode code)
 {
-	struct httpd_peer *p = *context;
+	struct httpd_peer *p = *context, *leaves;
 	struct httpd *h = arg;
 
 	pthread_mutex_lock(&h->lock);
@@ -120,10 +146,13 @@ static void on_connection(void *arg, struct MHD_Connection *c, void **context, e
 		if (!p)
 			abort();
 		p->fd = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+		p->address = address_of(MHD_get_connection_info(c, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr);
 		TAILQ_INSERT_TAIL(&h->peers, p, link);
-		if (++h->n_peers > h->max_connections) {
-			shutdown(TAILQ_FIRST(&h->peers)->fd, SHUT_RDWR);
-			unlist(h, TAILQ_FIRST(&h->peers));
+		h->n_peers++;
+		leaves = too_many(h, p);
+		if (leaves) {
+			shutdown(leaves->fd, SHUT_RDWR);
+			unlist(h, leaves);
 		}
 	} else {
 		unlist(h, p);
@@ -162,7 +191,6 @@ static struct MHD_Daemon *start_daemon(struct httpd *h, int fd, const struct htt
 				MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
 				/* divided among the threads; on_connection() makes room before */
 				MHD_OPTION_CONNECTION_LIMIT, (h->max_connections + 1) * THREADS,
-				MHD_OPTION_PER_IP_CONNECTION_LIMIT, h->max_connections / 4 + 1,
 				MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
 				MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
 				MHD_OPTION_NOTIFY_COMPLETED, httpd_on_done, h,

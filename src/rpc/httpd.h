@@ -56,7 +56,8 @@ struct httpd_pem {
 /*
  * The same on @address: "HOST:PORT", ":PORT" for all addresses, "[::1]:PORT"; port 0 takes a free one. With @tls it speaks
  * HTTPS (TLS 1.2 and 1.3). Anybody can connect: a connection that is idle for half a minute is closed, one address gets a quarter
- * of @max_connections, one that is too many takes the place of the one whose last request is the longest ago, and handlers run on a few threads, so they must not wait. -EINVAL for an address or a certificate that cannot be
+ * of @max_connections, one that is too many, of its address or of all, takes the place of the one whose last request is the longest
+ * ago, and handlers run on a few threads, so they must not wait. -EINVAL for an address or a certificate that cannot be
  * used, with the reason.
  */
 int httpd_start_tcp(const char *address, const struct httpd_pem *tls, size_t max_body, unsigned max_connections,

@@ -149,7 +149,7 @@ static void idle_connections_do_not_stop_the_server(void **state)
 	httpd_stop(h);
 }
 
-/* Nor do those of many addresses that asked something and stay. */
+/* Nor do those of many addresses, our own among them, that asked something and stay. */
 static void connections_that_stay_make_room_for_new_ones(void **state)
 {
 	static const char rq[] = "GET /x HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -163,7 +163,7 @@ static void connections_that_stay_make_room_for_new_ones(void **state)
 	snprintf(url, sizeof(url), "http://127.0.0.1:%u/x", httpd_port(h));
 	sa.sin_port = htons((uint16_t)httpd_port(h));
 	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++) {
-		struct sockaddr_in from = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000010 + i / 4) };
+		struct sockaddr_in from = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK + i / 8) };
 
 		fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		assert_int_equal(bind(fds[i], (struct sockaddr *)&from, sizeof(from)), 0);
