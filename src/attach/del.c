@@ -10,14 +10,17 @@
 
 #define BY_REQUEST_MS 5000 /* of a request's time, for what others left */
 
-/* From here on a restart goes on with the deletion. A full disk must not stop it: the undo itself frees. */
+/*
+ * From here on a restart goes on with the deletion. A full disk must not stop it: the undo itself frees. An ADD that did not come
+ * to its end is undone anyway, and stays known as one: of its plugins one may not be there (meta_undo_delegate()).
+ */
 static const struct attachment *mark_deleting(struct attach_engine *en, const struct attachment *at)
 {
 	struct attachment changed = *at;
 	const struct attachment *marked = at;
 	struct err e;
 
-	if (!strcmp(at->state, ATTACHMENT_DELETING))
+	if (strcmp(at->state, ATTACHMENT_READY))
 		return at;
 	changed.state = ATTACHMENT_DELETING;
 	engine_step(en, STEP_DELETING, 0);

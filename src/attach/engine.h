@@ -161,7 +161,7 @@ int attachment_undo(struct attach_engine *en, const struct attachment *at, void 
 bool undo_waits(const struct attachment *at);
 
 /*
- * del.c: mark as deleting, then undo. Nothing there: releases addresses and succeeds. Takes the container's lock. @caller: of
+ * del.c: mark as deleting what is ready, then undo. Nothing there: releases addresses and succeeds. Takes the container's lock. @caller: of
  * the request, or CALLER_RECOVERY.
  */
 int del_run(struct attach_engine *en, const char *container, const char *ifname, void *caller, struct err *e);

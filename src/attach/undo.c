@@ -444,7 +444,7 @@ static void undo_all(struct undo *u)
 
 bool undo_waits(const struct attachment *at)
 {
-	return !strcmp(at->state, ATTACHMENT_DELETING) && at->n_delegates && !at->n_rails && !at->cdi_file && !at->env_dir;
+	return strcmp(at->state, ATTACHMENT_READY) && at->n_delegates && !at->n_rails && !at->cdi_file && !at->env_dir;
 }
 
 /* What is back can be given again while the rest waits; a device that another maker's plugin moved is not back. */
@@ -458,7 +458,6 @@ static int keep_delegates(struct undo *u, struct err *e)
 		others |= !rest.delegates[i].master;
 	if (!others)
 		rest.n_devices = 0;
-	rest.state = ATTACHMENT_DELETING;
 	rest.n_rails = 0;
 	rest.cdi_file = rest.env_dir = NULL;
 	if (!undo_waits(u->at))

@@ -551,7 +551,7 @@ def test_in_a_container_an_end_that_was_cut_short_waits_for_a_request_to_run_plu
     for _ in range(2):  # at the start, and as the timer does
         node.driver("recover")
         a, = node.list()
-        assert a["state"] == "deleting" and a["rails"] == [] and not a.get("devices") and [d["network"] for d in a["delegates"]] == ["cbr0"]
+        assert a["state"] == ("adding" if verb == "ADD" else "deleting") and a["rails"] == [] and not a.get("devices") and [d["network"] for d in a["delegates"]] == ["cbr0"]
         assert node.before.items() <= node.host_links().items() and node.leases() == [] and node.files("cdi") == []
     node.make_pod("a,b", name="c2")
     node.cni("ADD", container="c2", pod=node.pods[1])
@@ -575,7 +575,7 @@ def test_in_a_container_an_add_whose_shim_left_stays_known_until_a_request_undoe
     else:
         node.driver("recover")
         a, = node.list()
-        assert a["state"] == "deleting" and a["rails"] == [] and "eth0" in links(node.pod)
+        assert a["state"] == "adding" and a["rails"] == [] and "eth0" in links(node.pod)
         node.cni("DEL", container="c2", pod=node.pods[1])
     assert "eth0" not in links(node.pod)
     node.assert_clean()
@@ -590,6 +590,19 @@ def test_a_plugin_that_is_not_there_hides_none_whose_del_failed(node, monkeypatc
     assert 'plugin "odd" is not found' in r["msg"] and "the runtime gave up on it" in r["details"] and len(node.list()) == 1, r
     monkeypatch.delenv("KVRAIL_TEST_LEAVES")
     node.plugin("odd", "#!/bin/sh\n")
+    node.cni("DEL")
+    node.assert_clean()
+
+
+@pytest.mark.parametrize("ends", ["a recovery", "its DEL, in a container"])
+def test_after_a_kill_a_plugin_that_is_not_there_has_still_executed_nothing(node, ends, monkeypatch):
+    if ends != "a recovery":
+        monkeypatch.setenv("KVRAIL_TEST_CONTAINED", "1")
+    node.default["plugins"].append({"type": "odd"})
+    node.put_default()
+    assert node.cni("ADD", crash="del-delegate", check=False).returncode == -signal.SIGKILL
+    node.driver("recover")
+    assert ends == "a recovery" or len(node.list()) == 1
     node.cni("DEL")
     node.assert_clean()
 
