@@ -2,7 +2,7 @@
 /*
  * One apply of the standalone agent: from changed objects to VFs that are there. Everything that can be refused is refused
  * before anything is stored; what is stored is then provisioned, and provisioned again at the next
- * start if the agent dies on the way.
+ * start if the agent dies on the way: there each port for itself.
  */
 #include <string.h>
 
@@ -83,7 +83,7 @@ static int run(struct job *job, struct store_object *changes, size_t n, bool for
 		r = check_together(job, e);
 	if (r == 0)
 		r = provision_plan(p, e);
-	if (r == 0)
+	if (r == 0 && n) /* at start one port that cannot be had holds up no other */
 		r = check_plan(p->plan, force, e);
 	if (r < 0)
 		return r;
