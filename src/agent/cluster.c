@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "agent/cluster.h"
@@ -55,7 +54,7 @@ int cluster_open(struct agent *ag, struct err *e)
 		abort();
 	cl->ag = ag;
 	pthread_mutex_init(&cl->lock, NULL);
-	pthread_cond_init(&cl->wake, NULL);
+	clock_cond_init(&cl->wake);
 	cl->hostrun = hostrun_new(ag->options->socket);
 	cl->failures = failures_new();
 	ag->cluster = cl;
@@ -128,10 +127,7 @@ bool cluster_wait(struct cluster *cl, bool *ret_save, bool *ret_work)
 			break;
 		if (cl->unsaved_ns && cl->unsaved_ns + SAVE_AFTER_MS * UINT64_C(1000000) < until)
 			until = cl->unsaved_ns + SAVE_AFTER_MS * UINT64_C(1000000);
-		clock_gettime(CLOCK_REALTIME, &ts);
-		until -= now;
-		ts.tv_sec += (time_t)((until + (uint64_t)ts.tv_nsec) / UINT64_C(1000000000));
-		ts.tv_nsec = (long)((until + (uint64_t)ts.tv_nsec) % UINT64_C(1000000000));
+		ts = (struct timespec){ .tv_sec = (time_t)(until / UINT64_C(1000000000)), .tv_nsec = (long)(until % UINT64_C(1000000000)) };
 		pthread_cond_timedwait(&cl->wake, &cl->lock, &ts);
 	}
 	cl->dirty = false;

@@ -4,11 +4,11 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "agent/hostrun.h"
 #include "base/base64.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "codec/doc.h"
 
@@ -168,7 +168,7 @@ void hostrun_begin(struct hostrun *p, struct arena *a, hostrun_work work, const 
 	t->work = work;
 	t->alive = alive;
 	make_id(t->id);
-	pthread_cond_init(&t->changed, NULL);
+	clock_cond_init(&t->changed);
 	pthread_mutex_lock(&p->lock);
 	t->next = p->talks;
 	p->talks = t;
@@ -249,9 +249,8 @@ static bool shim_lives(const struct talk *t)
 /* Until the shim has answered. Lock held. false: it does not come back. */
 static bool wait_answer(struct talk *t, unsigned timeout_s)
 {
-	struct timespec look;
+	struct timespec look = clock_deadline(0);
 
-	clock_gettime(CLOCK_REALTIME, &look);
 	for (unsigned s = 0; t->phase == ORDERED && !t->of->ending && s < timeout_s + PATIENCE_S && shim_lives(t); s++) {
 		look.tv_sec++;
 		while (t->phase == ORDERED && !t->of->ending && !pthread_cond_timedwait(&t->changed, &t->of->lock, &look))

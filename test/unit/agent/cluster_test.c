@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "rpc/grpc.h"
+#include "wall-clock.h"
 
 #define PORT "0000:3b:00.0" /* of the tree x710: two VFs */
 #define VF   "0000:3b:02.0"
@@ -105,7 +106,7 @@ static int setup(void **state)
 	ag.cluster = cl = calloc(1, sizeof(*cl));
 	cl->ag = &ag;
 	pthread_mutex_init(&cl->lock, NULL);
-	pthread_cond_init(&cl->wake, NULL);
+	clock_cond_init(&cl->wake);
 	return kube_open(&ko, &cl->kube, &err) < 0 || kube_events_start(cl->kube, "test", "n", &cl->events, &err) < 0;
 }
 

@@ -13,6 +13,7 @@
 #include "base/base64.h"
 #include "base/clock.h"
 #include "codec/doc.h"
+#include "wall-clock.h"
 
 #define SOCKET "/tmp/kvrail-hostrun-test.sock"
 
