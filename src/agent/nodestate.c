@@ -91,6 +91,35 @@ static int write_desired(struct round *rd, struct err *e)
 			  arena_printf(rd->provision.arena, "{\"metadata\":{\"annotations\":{\"" DESIRED_STATE "\":\"%s\"}}}", want), NULL, e);
 }
 
+/* Ports that must change and may not: pods use their VFs. NULL: none. */
+static const char *waiting(struct arena *a, const struct plan *plan)
+{
+	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
+
+	for (size_t i = 0; i < plan->n_pfs; i++) {
+		const struct plan_pf *pf = &plan->pfs[i];
+
+		if (!pf->n_pods || !pf->n_steps)
+			continue;
+		strbuf_addf(&b, "%s%s (%s) must change (%s) and waits for its pods: ", b.len ? "; " : "", pf->netdev ? pf->netdev : "port", pf->pci,
+			    pf->reason ? pf->reason : plan_step_text(a, &pf->steps[0]));
+		for (size_t k = 0; k < pf->n_pods; k++)
+			strbuf_addf(&b, "%s%s/%s", k ? ", " : "", pf->pods[k]->namespace, pf->pods[k]->name);
+	}
+	return b.len ? arena_printf(a, "%s: drain the node or delete them; they are not disturbed", b.s) : NULL;
+}
+
+static void see_what_waits(struct round *rd)
+{
+	struct provision *p = &rd->provision;
+
+	if (p->plan->drain && p->unknown.code)
+		rd->waiting = arena_printf(p->arena, "ports must change, and wait until it is known whether pods have their VFs: %s", p->unknown.msg);
+	else
+		rd->waiting = waiting(p->arena, p->plan);
+	rd->drain = rd->waiting && !p->unknown.code;
+}
+
 /* Was this very spec tried, and did it fail? */
 static bool failed_before(const struct round *rd)
 {
@@ -102,6 +131,8 @@ static int report(struct provision *p, struct err *e)
 	struct round *rd = (struct round *)p;
 	int r;
 
+	if (!rd->waiting) /* a pod may have come meanwhile */
+		see_what_waits(rd);
 	if (rd->waiting) {
 		p->status->sync_status = "InProgress";
 		p->status->last_sync_error = rd->waiting;
@@ -157,24 +188,6 @@ static int load(struct cluster *cl, struct arena *a, struct api_nodestate **ret,
 	return 0;
 }
 
-/* Ports that must change and may not: pods use their VFs. NULL: none. */
-static const char *waiting(struct arena *a, const struct plan *plan)
-{
-	_cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
-
-	for (size_t i = 0; i < plan->n_pfs; i++) {
-		const struct plan_pf *pf = &plan->pfs[i];
-
-		if (!pf->n_pods || !pf->n_steps)
-			continue;
-		strbuf_addf(&b, "%s%s (%s) must change (%s) and waits for its pods: ", b.len ? "; " : "", pf->netdev ? pf->netdev : "port", pf->pci,
-			    pf->reason ? pf->reason : plan_step_text(a, &pf->steps[0]));
-		for (size_t k = 0; k < pf->n_pods; k++)
-			strbuf_addf(&b, "%s%s/%s", k ? ", " : "", pf->pods[k]->namespace, pf->pods[k]->name);
-	}
-	return b.len ? arena_printf(a, "%s: drain the node or delete them; they are not disturbed", b.s) : NULL;
-}
-
 static void tell(struct cluster *cl, const struct api_nodestate *state, const char *problem)
 {
 	const struct kube_event_about about = { .api_version = "sriovnetwork.openshift.io/v1", .kind = kind()->kind,
@@ -209,11 +222,7 @@ static int provision(struct round *rd, struct err *e)
 
 	if (r < 0)
 		return r;
-	if (p->plan->drain && p->unknown.code)
-		rd->waiting = arena_printf(p->arena, "ports must change, and wait until it is known whether pods have their VFs: %s", p->unknown.msg);
-	else
-		rd->waiting = waiting(p->arena, p->plan);
-	rd->drain = rd->waiting && !p->unknown.code;
+	see_what_waits(rd);
 	if (!rd->waiting || (rd->drain && can_be_done(p->plan))) {
 		r = provision_run(p, false, e);
 	} else {

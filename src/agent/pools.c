@@ -236,28 +236,14 @@ int pools_network(void *agent, struct arena *a, const char *ns, const char *name
 
 void attached_pods(struct agent *ag, struct arena *a, struct plan_pod **ret, size_t *ret_n)
 {
-	yyjson_mut_val *all = attach_list(ag->engine, doc_new(a)), *at, *rail;
-	yyjson_mut_arr_iter i, j;
+	struct attach_holder *all;
+	size_t n;
 
 	*ret = NULL;
 	*ret_n = 0;
-	yyjson_mut_arr_iter_init(all, &i);
-	while ((at = yyjson_mut_arr_iter_next(&i))) {
-		yyjson_mut_val *pod = yyjson_mut_obj_get(at, "pod");
-
-		yyjson_mut_arr_iter_init(yyjson_mut_obj_get(at, "rails"), &j);
-		while ((rail = yyjson_mut_arr_iter_next(&j))) {
-			const char *vf = yyjson_mut_get_str(yyjson_mut_obj_get(rail, "vf"));
-			struct plan_pod *p;
-
-			if (!vf || !*vf)
-				continue;
-			p = arena_push(a, ret, ret_n, sizeof(*p));
-			p->namespace = yyjson_mut_get_str(yyjson_mut_obj_get(pod, "namespace"));
-			p->name = yyjson_mut_get_str(yyjson_mut_obj_get(pod, "name"));
-			p->pci = vf;
-		}
-	}
+	attach_holders(ag->engine, a, &all, &n);
+	for (size_t i = 0; i < n; i++)
+		*(struct plan_pod *)arena_push(a, ret, ret_n, sizeof(**ret)) = (struct plan_pod){ all[i].namespace, all[i].name, all[i].vf };
 }
 
 int agent_pods(struct agent *ag, struct arena *a, struct plan_pod **ret, size_t *ret_n, struct err *e)

@@ -76,16 +76,51 @@ static int report(struct provision *p, const char *sync_status, const char *erro
 	return p->report(p, e);
 }
 
-int provision_run(struct provision *p, bool force, struct err *e)
+static bool is_reset(const struct plan_pf *pf, bool force)
+{
+	return pf->drain && pf->n_steps && (force || !pf->n_pods);
+}
+
+/* The pools as if the ports that are about to be reset had no VFs: no pod gets one any more. false: there is no such port. */
+static bool withdraw(struct provision *p, bool force)
+{
+	struct inventory rest = *p->inventory;
+	bool any = false;
+
+	rest.pfs = arena_alloc(p->arena, rest.n_pfs * sizeof(*rest.pfs));
+	for (size_t i = 0; i < rest.n_pfs; i++) {
+		rest.pfs[i] = p->inventory->pfs[i];
+		for (size_t k = 0; k < p->plan->n_pfs; k++)
+			if (is_reset(&p->plan->pfs[k], force) && !strcmp(p->plan->pfs[k].pci, rest.pfs[i].pci)) {
+				rest.pfs[i].n_vfs = 0;
+				any = true;
+			}
+	}
+	if (any)
+		pools_build(p->ag, p->spec, p->resources, &rest);
+	return any;
+}
+
+/* A pod that got a VF since the ports were planned for is seen now; none can come after it. */
+static int execute(struct provision *p, bool force, struct err *e)
 {
 	struct apply_progress progress = { .step = on_step, .arg = p };
+	int r = withdraw(p, force) ? provision_plan(p, e) : 0;
+
+	if (r == 0 && p->plan->drain && p->unknown.code && !force)
+		r = err_set(e, -EAGAIN, "it is not known whether pods have VFs of ports that must change: %s", p->unknown.msg);
+	return r < 0 ? r : apply_run(p->ag->root, p->plan, force, &progress, e);
+}
+
+int provision_run(struct provision *p, bool force, struct err *e)
+{
 	const struct plan_pf *undone;
 	struct err first = { 0 };
 	int r;
 
 	if (provision_steps(p) && report(p, "InProgress", NULL, e) < 0)
 		return e->code;
-	r = apply_run(p->ag->root, p->plan, force, &progress, &first);
+	r = execute(p, force, &first);
 	/* read back, also after a failure: the node state says what is, not what was wanted */
 	if (provision_plan(p, e) < 0)
 		return e->code;

@@ -33,7 +33,7 @@ int provision_plan(struct provision *p, struct err *e);
 size_t provision_steps(const struct provision *p);
 /*
  * Execute the plan, read back, publish the pools, report. A port whose VFs pods hold is left alone without @force, and is a
- * failure. Returns the first failure, after the report.
+ * failure. What is reset is out of the pools first, and pods are looked for once more. Returns the first failure, after the report.
  */
 int provision_run(struct provision *p, bool force, struct err *e);
 /* One line of progress. */

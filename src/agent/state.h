@@ -68,7 +68,7 @@ int pools_pick(void *agent, struct arena *a, const char *resource, const char *p
 int pools_network(void *agent, struct arena *a, const char *ns, const char *name, struct api_nad **ret, struct err *e);
 yyjson_mut_val *pools_json(struct agent *ag, yyjson_mut_doc *doc, yyjson_mut_val *attachments);
 
-/* Who holds which VF now. */
+/* Who holds which VF now, or gets it in an ADD that runs. */
 void attached_pods(struct agent *ag, struct arena *a, struct plan_pod **ret, size_t *ret_n);
 /* The same, and in a cluster who was given one by the kubelet and has not got it yet. A failure: there may be more. */
 int agent_pods(struct agent *ag, struct arena *a, struct plan_pod **ret, size_t *ret_n, struct err *e);

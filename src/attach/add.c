@@ -452,7 +452,7 @@ static int journalled(struct add_work *w, struct cni_failure *f)
 
 static int add_locked(struct add_work *w, struct cni_failure *f)
 {
-	struct reserved mine = { 0 };
+	struct reserved mine = { .namespace = w->at->pod->namespace, .name = w->at->pod->name };
 	struct rail *rails;
 	size_t n;
 	int r;

@@ -163,6 +163,13 @@ void attach_recover_by(struct attach_engine *en, void *caller);
  */
 const char *const *attach_steps(void);
 
+struct attach_holder {
+	const char *namespace, *name, *vf;
+};
+
+/* In @a: who has which VF (its PCI address, or the netdev of a plain interface that an ADD has picked), ADDs that run included. */
+void attach_holders(struct attach_engine *en, struct arena *a, struct attach_holder **ret, size_t *ret_n);
+
 /* All attachments, from the journals: for status, plan (pods touched) and device pools. JSON array; its form is in docs/architecture.md. */
 yyjson_mut_val *attach_list(struct attach_engine *en, yyjson_mut_doc *doc);
 /* The same from a state folder when no agent runs. */

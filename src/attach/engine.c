@@ -388,6 +388,38 @@ int attach_request(struct attach_engine *en, struct arena *a, const struct cni_e
 	return r;
 }
 
+static void add_holder(struct arena *a, struct attach_holder **all, size_t *n, const char *namespace, const char *name, const char *vf)
+{
+	for (size_t i = 0; i < *n; i++)
+		if (!strcmp((*all)[i].vf, vf))
+			return;
+	*(struct attach_holder *)arena_push(a, all, n, sizeof(**all)) =
+		(struct attach_holder){ arena_strdup(a, namespace), arena_strdup(a, name), arena_strdup(a, vf) };
+}
+
+void attach_holders(struct attach_engine *en, struct arena *a, struct attach_holder **ret, size_t *ret_n)
+{
+	struct attach_holder *all = NULL;
+	size_t n = 0;
+
+	pthread_mutex_lock(&en->picking); /* what is picked is reserved then */
+	pthread_mutex_lock(&en->lock);
+	for (size_t i = 0; i < en->n; i++) {
+		const struct attachment *at = en->attachments[i];
+
+		for (size_t k = 0; k < at->n_rails; k++)
+			if (*at->rails[k].vf)
+				add_holder(a, &all, &n, at->pod->namespace, at->pod->name, at->rails[k].vf);
+	}
+	for (const struct reserved *r = en->reserved; r; r = r->next)
+		for (size_t k = 0; k < r->n; k++)
+			add_holder(a, &all, &n, r->namespace, r->name, r->vfs[k]);
+	pthread_mutex_unlock(&en->lock);
+	pthread_mutex_unlock(&en->picking);
+	*ret = all;
+	*ret_n = n;
+}
+
 yyjson_mut_val *attach_list(struct attach_engine *en, yyjson_mut_doc *doc)
 {
 	yyjson_mut_val *list = yyjson_mut_arr(doc), *copy;

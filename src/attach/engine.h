@@ -20,8 +20,9 @@ struct busy {
 	struct busy *next;
 };
 
-/* VFs that an ADD has picked and not yet journalled. */
+/* VFs that an ADD has picked and not yet journalled, for its pod. */
 struct reserved {
+	const char *namespace, *name;
 	const char **vfs;
 	size_t n;
 	struct reserved *next;

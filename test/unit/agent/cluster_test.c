@@ -40,6 +40,9 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char written[4096]; /* by the last change */
 static unsigned changes;
 static bool drains; /* one of them asked for it */
+/* what the kubelet says of its pods */
+static bool not_yet; /* the container has no VF */
+static size_t offered[8], n_lists; /* by the pools, each time it is asked */
 
 static void list(struct httpd_request *rq, struct httpd_reply *reply, const char *object)
 {
@@ -100,7 +103,8 @@ static int setup(void **state)
 	away = false;
 	on_patch = NULL;
 	changes = 0;
-	drains = false;
+	drains = not_yet = false;
+	n_lists = 0;
 	*written = '\0';
 	ag = (struct agent){ .options = &options, .node = "n", .pools_lock = PTHREAD_MUTEX_INITIALIZER, .apply_lock = PTHREAD_MUTEX_INITIALIZER };
 	ag.cluster = cl = calloc(1, sizeof(*cl));
@@ -162,7 +166,9 @@ static void on_list(void *arg, struct grpc_call *call, const void *msg, size_t l
 {
 	static const char reply[] = "\x0a\x1e\x0a\x01p\x12\x01" "a\x1a\x16\x0a\x01" "c\x12\x11\x0a\x01r\x12\x0c" VF;
 
-	grpc_send(call, reply, sizeof(reply) - 1);
+	if (n_lists < ARRAY_SIZE(offered))
+		offered[n_lists++] = ag.pools ? ag.pools->n : 99;
+	grpc_send(call, reply, not_yet ? 0 : sizeof(reply) - 1);
 	grpc_finish(call, GRPC_OK, NULL);
 }
 
@@ -273,6 +279,26 @@ static void ports_wait_until_it_is_known_who_has_their_vfs(void **state)
 	assert_non_null(strstr(written, "a recorded tree can be planned for, not changed")); /* which was tried */
 }
 
+static void is_given(void)
+{
+	not_yet = false;
+}
+
+static void a_pod_that_comes_while_the_node_state_is_written_keeps_its_vf(void **state)
+{
+	node_state();
+	watch();
+	kubelet_answers();
+	not_yet = true;
+	on_patch = is_given;
+	nodestate_reconcile(cl);
+	assert_non_null(strstr(written, "waits for its pods: a/p"));
+	assert_true(drains);
+	assert_int_equal(n_lists, 3);
+	assert_int_equal(offered[1], 0); /* before the ports are reset, nobody can come any more */
+	assert_int_equal(ag.pools->n, 2);
+}
+
 static void a_round_comes_in_time_however_often_the_snapshot_is_saved(void **state)
 {
 	uint64_t begun = clock_ns();
@@ -346,6 +372,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_pod_has_ended_when_the_api_server_says_so, setup, teardown),
 		cmocka_unit_test_setup_teardown(pods_that_were_never_listed_are_not_known, setup, teardown),
 		cmocka_unit_test_setup_teardown(ports_wait_until_it_is_known_who_has_their_vfs, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_pod_that_comes_while_the_node_state_is_written_keeps_its_vf, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_round_comes_in_time_however_often_the_snapshot_is_saved, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_status_that_is_written_drops_the_older_one_that_waits, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_status_comes_after_the_older_one_that_is_being_written, setup, teardown),
