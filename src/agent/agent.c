@@ -316,6 +316,19 @@ static int engine(struct agent *ag, struct err *e)
 	return attach_engine_new(&host, &ag->engine, e);
 }
 
+/* A store that is made anew would give addresses again that pods have. */
+static int check_lost(const struct agent *ag, const char *path, struct err *e)
+{
+	_cleanup_arena_ struct arena *a = arena_new();
+	const char *pods = NULL;
+	int r = access(path, F_OK) == 0 ? 0 : attach_addressed_dir(ag->options->state_dir, a, &pods, e);
+
+	if (r < 0 || !pods)
+		return r;
+	return err_set(e, -ENODATA, "%s is lost, and pods run that have addresses by it, which another pod would get too: delete %s, "
+		       "then start again", path, pods);
+}
+
 static int start_standalone(struct agent *ag, struct err *e)
 {
 	_cleanup_arena_ struct arena *a = arena_new();
@@ -324,7 +337,9 @@ static int start_standalone(struct agent *ag, struct err *e)
 	int r;
 
 	snprintf(path, sizeof(path), "%s/store.db", ag->options->state_dir);
-	r = store_open_local(path, &ag->store, e);
+	r = check_lost(ag, path, e);
+	if (r == 0)
+		r = store_open_local(path, &ag->store, e);
 	if (r < 0)
 		return r;
 	ag->ipam = ipam_local(ag->store);

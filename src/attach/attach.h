@@ -174,5 +174,7 @@ void attach_holders(struct attach_engine *en, struct arena *a, struct attach_hol
 yyjson_mut_val *attach_list(struct attach_engine *en, yyjson_mut_doc *doc);
 /* The same from a state folder when no agent runs. */
 yyjson_mut_val *attach_list_dir(const char *state_dir, yyjson_mut_doc *doc, struct err *e);
+/* The pods (in @a, "ns/name, ns/name") that live and have addresses, by the journals of a state folder; NULL: none. */
+int attach_addressed_dir(const char *state_dir, struct arena *a, const char **ret, struct err *e);
 
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "attach/engine.h"
+#include "attach/journal.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "linux/netns.h"
@@ -83,6 +84,38 @@ static bool netns_is_gone(const struct attachment *at)
 		return false;
 	snprintf(now, sizeof(now), "%" PRIu64 ":%" PRIu64, dev, ino);
 	return strcmp(now, at->netns_id) != 0;
+}
+
+static bool has_addresses(const struct attachment *at)
+{
+	for (size_t i = 0; i < at->n_rails; i++)
+		if (at->rails[i].n_addresses)
+			return true;
+	return false;
+}
+
+int attach_addressed_dir(const char *state_dir, struct arena *a, const char **ret, struct err *e)
+{
+	_cleanup_close_ int fd = journal_open(state_dir, false, e);
+	struct attachment **found;
+	const char *pods = NULL;
+	size_t n = 0;
+	int r = fd;
+
+	*ret = NULL;
+	if (fd == -ENOENT)
+		return 0;
+	if (r >= 0)
+		r = journal_load(fd, a, false, &found, &n, NULL, e);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++) {
+		if (has_addresses(found[i]) && !netns_is_gone(found[i]))
+			pods = arena_printf(a, "%s%s%s/%s", pods ? pods : "", pods ? ", " : "", found[i]->pod->namespace, found[i]->pod->name);
+		attachment_free(found[i]);
+	}
+	*ret = pods;
+	return 0;
 }
 
 int del_if_dead(struct attach_engine *en, const char *container, const char *ifname, struct err *e)

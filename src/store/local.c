@@ -76,8 +76,8 @@ static const char *const sql[SQL_COUNT] = {
 static int damaged(const char *path, const char *what, struct err *e)
 {
 	return err_set(e, -EBADMSG,
-		       "%s is damaged (%s): stop kvrail, move it and the files %s-wal and %s-shm away, then start "
-		       "again; networks and policies must be applied again",
+		       "%s is damaged (%s): stop kvrail, move it and the files %s-wal and %s-shm away, delete the pods that "
+		       "have addresses, then start again; networks and policies must be applied again",
 		       path, what, path, path);
 }
 

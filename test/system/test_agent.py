@@ -177,6 +177,22 @@ def test_pod_deleted_while_the_agent_is_dead_is_cleaned_at_start(node, pod):
     assert os.listdir(node.dir / "state/attach") == []
 
 
+def test_without_its_store_no_address_is_given_twice(node, pod):
+    node.start()
+    apply(node, NETWORKS)
+    path, name = pod("p1")
+    assert node.kvrail("attach", "p1", "a", "--netns", path).returncode == 0
+    node.kill()
+    for f in (node.dir / "state").glob("store.db*"):
+        f.unlink()
+    for _ in range(2):
+        r = run("ip", "netns", "exec", node.name, BUILD / "kvrail", "agent", "--standalone", "--rdma-netns=keep", env=node.env)
+        assert r.returncode == 1 and "store.db is lost" in r.stderr and "delete default/p1, then start again" in r.stderr, r.stderr
+    must("ip", "netns", "del", name)
+    node.start()
+    assert node.status()["attachments"] == []
+
+
 def test_the_last_device_says_who_holds_the_others(node, pod):
     node.start()
     apply(node, NETWORKS)

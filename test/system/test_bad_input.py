@@ -316,7 +316,7 @@ def test_a_damaged_store_is_left_as_it_is_and_named(node, damage):  # noqa: F811
     before = db.read_bytes()
     r = subprocess.run([BUILD / "kvrail", "agent", "--standalone", "--rdma-netns=keep"], capture_output=True, text=True, timeout=60,
                        env=node.env)
-    assert r.returncode == 1 and f"{db} is damaged" in r.stderr and "away, then start again" in r.stderr, r.stderr
+    assert r.returncode == 1 and f"{db} is damaged" in r.stderr and "away, delete the pods that have addresses, then start again" in r.stderr, r.stderr
     assert db.read_bytes() == before
 
 
