@@ -28,6 +28,7 @@ static const struct nl_policy link_policy[IFLA_MAX + 1] = {
 	[IFLA_MAX_MTU] = { NL_U32 },
 	[IFLA_PROP_LIST] = { NL_NESTED },
 	[IFLA_PARENT_DEV_NAME] = { NL_STR, 0 },
+	[IFLA_PERM_ADDRESS] = { NL_BYTES, 0 },
 };
 
 static const struct nl_policy info_policy[IFLA_INFO_KIND + 1] = {
@@ -82,6 +83,8 @@ static int parse_link(const struct nlmsghdr *h, struct arena *a, struct rtnl_lin
 		l.mac_len = (unsigned)nl_len(tb[IFLA_ADDRESS]);
 		memcpy(l.mac, nl_data(tb[IFLA_ADDRESS]), l.mac_len);
 	}
+	if (tb[IFLA_PERM_ADDRESS] && nl_len(tb[IFLA_PERM_ADDRESS]) == sizeof(l.perm_mac))
+		memcpy(l.perm_mac, nl_data(tb[IFLA_PERM_ADDRESS]), sizeof(l.perm_mac));
 	if (tb[IFLA_PARENT_DEV_NAME])
 		l.parent_dev = arena_strdup(a, nl_str(tb[IFLA_PARENT_DEV_NAME]));
 	if (tb[IFLA_LINKINFO]) {

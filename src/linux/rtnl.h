@@ -16,6 +16,7 @@ struct rtnl_link {
 	char name[IFNAMSIZ];
 	unsigned char mac[32];
 	unsigned mac_len;
+	unsigned char perm_mac[6]; /* IFLA_PERM_ADDRESS (Linux 5.6); zero: not told */
 	const char *kind;	 /* "veth", "dummy", ... or NULL */
 	const char **alt_names;
 	size_t n_alt_names;

@@ -18,6 +18,11 @@ static struct inventory_pf *pf_by_netdev(struct inventory *inv, const char *netd
 	return NULL;
 }
 
+static const char *mac_text(struct arena *a, const unsigned char m[6])
+{
+	return arena_printf(a, "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+}
+
 static void set_admin_mac(struct inventory_vf *vf, const char *mac)
 {
 	vf->admin_mac = mac;
@@ -36,13 +41,9 @@ static void read_vf_settings(struct inventory *inv, struct nl *nl, struct invent
 		return;
 	for (size_t i = 0; i < pf->n_vfs; i++) {
 		const struct rtnl_vf *vf = rtnl_vf_of(vfs, n, pf->vfs[i].index);
-		const unsigned char *m;
 
-		if (!vf)
-			continue;
-		m = vf->mac;
-		set_admin_mac(&pf->vfs[i], arena_printf(inv->arena, "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2],
-							m[3], m[4], m[5]));
+		if (vf)
+			set_admin_mac(&pf->vfs[i], mac_text(inv->arena, vf->mac));
 	}
 }
 
@@ -60,6 +61,13 @@ static void mark_default_route(const struct sysroot *r, struct inventory *inv, c
 	for (size_t i = 0; i < n; i++)
 		if (strncmp(names[i], "lower_", 6) == 0)
 			mark_default_route(r, inv, names[i] + 6, depth - 1);
+}
+
+static const char *perm_mac(struct arena *a, const struct rtnl_link *link)
+{
+	static const unsigned char none[sizeof(link->perm_mac)];
+
+	return memcmp(link->perm_mac, none, sizeof(none)) ? mac_text(a, link->perm_mac) : NULL;
 }
 
 static void ask_rtnl(const struct sysroot *r, struct inventory *inv)
@@ -86,6 +94,7 @@ static void ask_rtnl(const struct sysroot *r, struct inventory *inv)
 		pf->alt_names = links[i].alt_names;
 		pf->n_alt_names = links[i].n_alt_names;
 		pf->max_mtu = links[i].max_mtu;
+		pf->perm_mac = perm_mac(inv->arena, &links[i]);
 		read_vf_settings(inv, nl, pf, links[i].index);
 	}
 }

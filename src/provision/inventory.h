@@ -29,6 +29,7 @@ struct inventory_before {
 struct inventory_pf {
 	const char *pci, *vendor, *device, *driver, *netdev, *mac, *rdma, *fw, *eswitch, *link_layer /* "ether", "infiniband" */,
 		*operstate;
+	const char *perm_mac; /* the hardware's own, or NULL */
 	const char *model; /* "ConnectX-7", "82576", ... or NULL */
 	const char **alt_names;
 	size_t n_alt_names;
@@ -70,7 +71,7 @@ const struct inventory_pf *inventory_pf(const struct inventory *i, const char *p
 /*
  * Load what kvrail remembers of the ports that it configured: STATE_DIR/ports/PCI.json, written by apply_run() before
  * the first change to a port and removed when the port went back to what it was or somebody else makes its VFs. Without this call nothing is remembered,
- * and ports that no policy wants any more are left alone. A record that cannot be read is a warning.
+ * and ports that no policy wants any more are left alone. A record that cannot be read, or is of another card, is a warning.
  */
 int inventory_remember(struct inventory *i, const char *state_dir, struct err *e);
 

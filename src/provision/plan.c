@@ -221,10 +221,12 @@ static void remember(struct port *p)
 	if (!p->inventory->state_dir || p->pf->before)
 		return;
 	s = port_step(p, PLAN_REMEMBER, NULL);
-	s->text = arena_printf(p->a, "{\"numVfs\":%lld,\"mtu\":%lld,\"eSwitchMode\":\"%s\",\"autoprobe\":%s}",
+	s->text = arena_printf(p->a, "{\"numVfs\":%lld,\"mtu\":%lld,\"eSwitchMode\":\"%s\",\"autoprobe\":%s,\"vendor\":\"%s\",\"device\":\"%s\","
+			       "\"permMac\":\"%s\"}",
 			       (long long)p->pf->num_vfs, (long long)p->pf->mtu,
 			       p->pf->eswitch ? p->pf->eswitch : "",
-			       p->pf->has_autoprobe && !p->pf->autoprobe ? "false" : "true");
+			       p->pf->has_autoprobe && !p->pf->autoprobe ? "false" : "true",
+			       p->pf->vendor, p->pf->device, p->pf->perm_mac ? p->pf->perm_mac : "");
 }
 
 static void raise_mtu(struct port *p)

@@ -16,6 +16,19 @@ static char *record_path(struct arena *a, const char *state_dir, const char *pci
 	return arena_printf(a, "%s/ports/%s.json", state_dir, pci);
 }
 
+static bool differs(yyjson_val *record, const char *key, const char *now)
+{
+	const char *then = doc_str(record, key);
+
+	return then && *then && now && *now && strcmp(then, now) != 0;
+}
+
+/* Another card in the slot, or bus numbers that have shifted. A record that does not say is believed. */
+static bool is_of_another(yyjson_val *record, const struct inventory_pf *pf)
+{
+	return differs(record, "vendor", pf->vendor) || differs(record, "device", pf->device) || differs(record, "permMac", pf->perm_mac);
+}
+
 static int load(struct inventory *i, const char *state_dir, struct inventory_pf *pf, struct err *e)
 {
 	const char *path = record_path(i->arena, state_dir, pf->pci);
@@ -34,6 +47,8 @@ static int load(struct inventory *i, const char *state_dir, struct inventory_pf 
 		return x;
 	if (!yyjson_is_int(yyjson_obj_get(v, "numVfs")))
 		return err_set(e, -EINVAL, "%s: numVfs is missing", path);
+	if (is_of_another(v, pf))
+		return err_set(e, -ESTALE, "%s is of another card, which was at %s before: it is not used", path, pf->pci);
 	before = arena_alloc(i->arena, sizeof(*before));
 	before->num_vfs = doc_int(v, "numVfs", 0);
 	before->mtu = doc_int(v, "mtu", 0);

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
+#include "base/file.h"
 #include "base/strbuf.h"
 #include "provision/identity.h"
 #include "provision/plan.h"
@@ -555,9 +558,45 @@ static void a_port_is_remembered_before_its_first_change(void **state)
 	m->inventory.state_dir = "/var/lib/kvrail";
 	pf = only_port(plan(m));
 	assert_int_equal(pf->steps[0].op, PLAN_REMEMBER);
-	assert_string_equal(pf->steps[0].text, "{\"numVfs\":0,\"mtu\":1500,\"eSwitchMode\":\"legacy\",\"autoprobe\":true}");
+	assert_string_equal(pf->steps[0].text, "{\"numVfs\":0,\"mtu\":1500,\"eSwitchMode\":\"legacy\",\"autoprobe\":true,\"vendor\":\"15b3\",\"device\":\"101d\",\"permMac\":\"\"}");
 	m->pf.before = &before;
 	assert_int_equal(only_port(plan(m))->steps[0].op, PLAN_MTU_PF);
+}
+
+static bool believed(struct machine *m, const char *dir, const char *record)
+{
+	struct err e;
+
+	assert_int_equal(file_write_atomic(AT_FDCWD, arena_printf(m->arena, "%s/ports/" PCI ".json", dir), record, strlen(record), 0600), 0);
+	m->pf.before = NULL;
+	m->inventory.n_warnings = 0;
+	assert_int_equal(inventory_remember(&m->inventory, dir, &e), 0);
+	assert_int_equal(m->inventory.n_warnings, !m->pf.before);
+	return m->pf.before;
+}
+
+static void a_record_of_another_card_is_not_used(void **state)
+{
+	char dir[] = "/tmp/kvrail-plan-XXXXXX";
+	struct machine *m = *state;
+	const char *own;
+
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(file_mkdirs(arena_printf(m->arena, "%s/ports", dir), 0700), 0);
+	m->inventory.arena = m->arena;
+	m->inventory.state_dir = dir;
+	m->pf.perm_mac = "b8:ce:f6:00:00:01";
+	own = only_port(plan(m))->steps[0].text;
+	assert_true(believed(m, dir, own));
+	assert_true(believed(m, dir, "{\"numVfs\":0,\"mtu\":1500}")); /* before records said whose they are */
+	assert_true(believed(m, dir, "{\"numVfs\":0,\"mtu\":1500,\"vendor\":\"15b3\",\"device\":\"101d\",\"permMac\":\"\"}"));
+	assert_false(believed(m, dir, "{\"numVfs\":0,\"mtu\":1500,\"vendor\":\"15b3\",\"device\":\"1021\"}"));
+	assert_false(believed(m, dir, "{\"numVfs\":0,\"mtu\":1500,\"vendor\":\"8086\",\"device\":\"101d\"}"));
+	m->pf.perm_mac = "b8:ce:f6:00:00:02";
+	assert_false(believed(m, dir, own));
+	m->pf.perm_mac = NULL; /* the kernel does not tell */
+	assert_true(believed(m, dir, own));
+	assert_int_equal(system(arena_printf(m->arena, "rm -r %s", dir)), 0);
 }
 
 static void a_port_that_is_down_goes_up_before_it_makes_vfs(void **state)
@@ -669,6 +708,7 @@ int main(void)
 		TEST(a_port_with_a_problem_is_not_touched),
 		TEST(a_port_no_longer_wanted_goes_back_if_kvrail_configured_it),
 		TEST(a_port_is_remembered_before_its_first_change),
+		TEST(a_record_of_another_card_is_not_used),
 		TEST(a_port_that_is_down_goes_up_before_it_makes_vfs),
 		TEST(rdma_mode_is_compared_with_the_effective_one),
 		TEST(the_status_says_what_the_operators_would),
