@@ -387,6 +387,7 @@ static int start_in_cluster(struct agent *ag, struct err *e)
 	if (r < 0)
 		return r;
 	recover(ag);
+	attach_tell_late(ag->engine);
 	return cluster_start(ag->cluster, e);
 }
 

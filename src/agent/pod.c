@@ -208,8 +208,8 @@ int pod_network_status(void *cluster, const struct attach_pod *pod, const char *
 	if (there && behind)
 		cluster_poke(cl);
 	else
-		log_warn("pod %s/%s: the API server is away, network-status is written when it is back", pod->namespace, pod->name);
-	return 0;
+		log_warn("pod %s/%s: network-status is written when the API server answers", pod->namespace, pod->name);
+	return 1;
 }
 
 static struct late *take_late(struct cluster *cl)

@@ -77,7 +77,10 @@ struct attach_cluster {
 	 */
 	int (*assign)(void *arg, struct arena *a, const struct attach_pod *pod, const struct attach_ask *asks, size_t n,
 		      const char **ids, struct attach_device **ret_all, size_t *ret_n_all, struct err *e);
-	/* Write the annotation k8s.v1.cni.cncf.io/network-status; a pod that is gone is success. */
+	/*
+	 * Write the annotation k8s.v1.cni.cncf.io/network-status; a pod that is gone is success. 1: the API server is away, it is written when
+	 * that is back; the journal keeps it for attach_tell_late().
+	 */
 	int (*network_status)(void *arg, const struct attach_pod *pod, const char *status, struct err *e);
 	/* An event of the pod; never fails, never blocks for long. */
 	void (*event)(void *arg, const struct attach_pod *pod, bool warning, const char *reason, const char *text);
@@ -156,6 +159,9 @@ int attach_recover(struct attach_engine *en, struct err *e);
  * for a plugin that runs within another request. After a few seconds it leaves what remains to the next request.
  */
 void attach_recover_by(struct attach_engine *en, void *caller);
+
+/* At start: host.cluster->network_status() for what an ADD could not write. The journal does not tell whether it was written since. */
+void attach_tell_late(struct attach_engine *en);
 
 /*
  * Names of the steps that host.step() is called with, in order, NULL-terminated ("add-journal", ..., "del-forget"). A step of

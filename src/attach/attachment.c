@@ -121,6 +121,7 @@ static const struct field attachment_table_fields[] = {
 	  .n_offset = offsetof(struct attachment, n_delegates), .of = &delegate },
 	STR(attachment, "pluginDirs", plugin_dirs),
 	STR(attachment, "cniDir", cni_dir),
+	STR(attachment, "lateStatus", late_status),
 	STR(attachment, "cdiFile", cdi_file),
 	STR(attachment, "envDir", env_dir),
 	{ .name = "devices", .type = FIELD_STRS, .flags = FIELD_BOUNDED, .max = 4096, AT(attachment, devices),
@@ -248,6 +249,7 @@ yyjson_mut_val *attachment_json(yyjson_mut_doc *doc, const struct attachment *at
 	}
 	yyjson_mut_obj_remove_key(v, "pluginDirs");
 	yyjson_mut_obj_remove_key(v, "cniDir");
+	yyjson_mut_obj_remove_key(v, "lateStatus");
 	return v;
 }
 

@@ -98,6 +98,7 @@ struct attachment {
 	const char *plugin_dirs; /* where the delegates' plugins are */
 	const char *cni_dir;	 /* and the cached results of theirs */
 	const char *cdi_file; /* path of the CDI specification, NULL: none is made */
+	const char *late_status; /* network-status that waited for the API server at the end of ADD, else NULL */
 	const char *env_dir;  /* where a file ENVDIR/<device>.env is made for each of @devices, NULL: none */
 	const char **devices; /* PCI addresses that the pod holds, in rails or not */
 	size_t n_devices;

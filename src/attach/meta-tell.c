@@ -5,6 +5,7 @@
 #include "attach/engine.h"
 #include "attach/netstatus.h"
 #include "attach/result.h"
+#include "base/log.h"
 #include "base/strbuf.h"
 #include "linux/pci.h"
 
@@ -112,22 +113,53 @@ void meta_tell(struct add_work *w)
 {
 	const struct attach_cluster *c = cluster_of(w);
 	struct netstatus *list;
+	const char *text;
 	struct err e;
+	int r = 0;
 	size_t n;
 
 	if (!w->pod)
 		return;
 	list = make_status(w, &n);
+	text = netstatus_text(w->a, list, n);
 	engine_step(w->en, STEP_STATUS, 0);
+	if (c->network_status)
+		r = c->network_status(c->arg, w->pod, text, &e);
 	/* the pod's network is there whether or not the API server hears of it now */
-	if (c->network_status && c->network_status(c->arg, w->pod, netstatus_text(w->a, list, n), &e) < 0)
+	if (r < 0)
 		attachment_warn(w->at, "network-status is not written: %s", e.msg);
+	else if (r > 0)
+		w->at->late_status = arena_strdup(w->at->arena, text);
 	meta_timing(w, "status");
 	if (!c->event)
 		return;
 	tell_added(w);
 	for (size_t i = 0; i < w->at->n_warnings; i++)
 		c->event(c->arg, w->pod, true, "RailWarning", w->at->warnings[i]);
+}
+
+void attach_tell_late(struct attach_engine *en)
+{
+	const struct attach_cluster *c = en->host.cluster;
+	_cleanup_arena_ struct arena *a = arena_new();
+	size_t n;
+	struct request_id *ids = engine_ids(en, a, NULL, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		const struct attachment *at;
+		struct busy busy;
+		struct err e;
+
+		engine_lock_container(en, &busy, ids[i].container);
+		at = engine_find(en, ids[i].container, ids[i].ifname);
+		if (at && at->late_status && !strcmp(at->state, ATTACHMENT_READY)) {
+			const struct attach_pod pod = { .namespace = at->pod->namespace, .name = at->pod->name, .uid = at->pod->uid };
+
+			if (c->network_status(c->arg, &pod, at->late_status, &e) < 0)
+				log_warn("pod %s/%s: network-status: %s", pod.namespace, pod.name, e.msg);
+		}
+		engine_unlock_container(en, &busy);
+	}
 }
 
 void meta_tell_failure(struct add_work *w, const struct cni_failure *f)

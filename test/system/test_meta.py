@@ -186,6 +186,17 @@ def test_network_status_has_the_form_and_the_facts(node):
     assert event.startswith("llm/c1 Normal AddedInterface: Add eth0 [10.88.0.") and "; net1 [10.77.0." in event and "from llm/a" in event
 
 
+def test_a_status_that_waits_for_the_api_server_outlives_the_agent(node, monkeypatch):
+    monkeypatch.setenv("KVRAIL_TEST_AWAY", "1")
+    node.cni("ADD")
+    assert node.files("status") == [] and "lateStatus" not in node.list()[0]
+    monkeypatch.delenv("KVRAIL_TEST_AWAY")
+    node.driver("recover")
+    assert [(s["name"], s["interface"]) for s in node.status()] == [("cbr0", "eth0"), ("llm/a", "net1"), ("llm/b", "net2")]
+    node.cni("DEL")
+    node.assert_clean()
+
+
 def test_results_are_cached_as_libcni_does(node):
     node.cni("ADD")
     name, = node.files("cni", "results")

@@ -320,14 +320,14 @@ static const struct attach_pod pod = { .namespace = "a", .name = "p", .uid = "u"
 static void say_newer(void)
 {
 	on_patch = NULL;
-	assert_int_equal(pod_network_status(cl, &pod, "[newer]", &err), 0);
+	assert_int_equal(pod_network_status(cl, &pod, "[newer]", &err), 1);
 }
 
 static void a_status_that_is_written_drops_the_older_one_that_waits(void **state)
 {
 	watch();
 	away = true;
-	assert_int_equal(pod_network_status(cl, &pod, "[older]", &err), 0);
+	assert_int_equal(pod_network_status(cl, &pod, "[older]", &err), 1);
 	assert_int_equal(changes, 0);
 	away = false;
 	assert_int_equal(pod_network_status(cl, &pod, "[newer]", &err), 0);
@@ -340,7 +340,7 @@ static void a_status_comes_after_the_older_one_that_is_being_written(void **stat
 {
 	watch();
 	away = true;
-	assert_int_equal(pod_network_status(cl, &pod, "[older]", &err), 0);
+	assert_int_equal(pod_network_status(cl, &pod, "[older]", &err), 1);
 	away = false;
 	on_patch = say_newer;
 	pod_write_late(cl);
@@ -352,7 +352,7 @@ static void a_status_that_fails_again_replaces_no_newer_one(void **state)
 {
 	watch();
 	away = true;
-	assert_int_equal(pod_network_status(cl, &pod, "[older]", &err), 0);
+	assert_int_equal(pod_network_status(cl, &pod, "[older]", &err), 1);
 	on_patch = say_newer;
 	pod_write_late(cl);
 	assert_null(on_patch);
