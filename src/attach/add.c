@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <inttypes.h>
 #include <string.h>
 
 #include "attach/beside.h"
@@ -14,8 +13,6 @@
 /* The namespace must be there and another than the agent's own. */
 static int open_netns(struct add_work *w, struct cni_failure *f)
 {
-	uint64_t dev, ino;
-
 	w->netns_fd = netns_open(w->rq->netns, &f->e);
 	if (w->netns_fd < 0)
 		return f->code = CNI_INVALID_NETNS;
@@ -24,8 +21,7 @@ static int open_netns(struct add_work *w, struct cni_failure *f)
 		return cni_fail_errno(f, w->host_fd);
 	if (netns_same(w->host_fd, w->netns_fd))
 		return cni_fail(f, CNI_INVALID_NETNS, NULL, "plugin's netns and netns from CNI_NETNS should not be the same");
-	if (netns_id(w->netns_fd, &dev, &ino) == 0)
-		w->at->netns_id = arena_printf(w->at->arena, "%" PRIu64 ":%" PRIu64, dev, ino);
+	attachment_set_netns(w->at, w->netns_fd);
 	return 0;
 }
 

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
 #include <net/if.h>
 #include <string.h>
 
 #include "attach/attachment.h"
 #include "attach/hwaddr.h"
 #include "base/parse.h"
+#include "linux/netns.h"
 
 #define JOURNAL_VERSION 1
 
@@ -110,6 +112,7 @@ static const struct field attachment_table_fields[] = {
 	{ .name = "ifname", .type = FIELD_STR, .flags = FIELD_REQUIRED, AT(attachment, ifname) },
 	STR(attachment, "netns", netns),
 	STR(attachment, "netnsId", netns_id),
+	INT(attachment, "netnsCookie", netns_cookie),
 	{ .name = "state", .type = FIELD_STR, .flags = FIELD_REQUIRED, .words = states, AT(attachment, state) },
 	STR(attachment, "created", created),
 	STR(attachment, "conf", conf_name),
@@ -144,6 +147,29 @@ struct attachment *attachment_free(struct attachment *at)
 	if (at)
 		arena_free(at->arena);
 	return NULL;
+}
+
+void attachment_set_netns(struct attachment *at, int fd)
+{
+	uint64_t dev, ino, cookie;
+
+	if (netns_id(fd, &dev, &ino) == 0)
+		at->netns_id = arena_printf(at->arena, "%" PRIu64 ":%" PRIu64, dev, ino);
+	if (netns_cookie(fd, &cookie) == 0)
+		at->netns_cookie = (int64_t)cookie;
+}
+
+bool attachment_is_netns(const struct attachment *at, int fd)
+{
+	uint64_t dev, ino, cookie;
+	char now[64];
+
+	if (at->netns_id && netns_id(fd, &dev, &ino) == 0) {
+		snprintf(now, sizeof(now), "%" PRIu64 ":%" PRIu64, dev, ino);
+		if (strcmp(now, at->netns_id))
+			return false;
+	}
+	return !at->netns_cookie || netns_cookie(fd, &cookie) < 0 || (int64_t)cookie == at->netns_cookie;
 }
 
 char *attachment_encode(struct arena *a, const struct attachment *at)

@@ -88,6 +88,7 @@ struct attachment {
 	const char *container, *ifname, *netns, *state; /* ifname: the request's */
 	const char *created, *conf_name;
 	const char *netns_id; /* "device:inode": a path can be used again */
+	int64_t netns_cookie; /* an inode, too; 0: the kernel has none */
 	const char **warnings;
 	size_t n_warnings;
 	struct attachment_rail *rails;
@@ -113,6 +114,10 @@ extern const struct table attachment_table;
 /* A new one with an arena of its own. */
 struct attachment *attachment_new(void);
 struct attachment *attachment_free(struct attachment *at); /* NULL is fine */
+
+/* Note which namespace is behind @fd, and whether it is that one. */
+void attachment_set_netns(struct attachment *at, int fd);
+bool attachment_is_netns(const struct attachment *at, int fd);
 
 /* The journal file's text: {"version": 1, "attachment": {...}}, in @a. */
 char *attachment_encode(struct arena *a, const struct attachment *at);

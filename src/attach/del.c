@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who calls the undo, and when: DEL, garbage collection, a namespace that is gone. */
-#include <inttypes.h>
 #include <string.h>
 
 #include "attach/engine.h"
@@ -75,15 +74,8 @@ void del_superseded(struct attach_engine *en, struct arena *a, const struct requ
 static bool netns_is_gone(const struct attachment *at)
 {
 	_cleanup_close_ int fd = at->netns ? netns_open(at->netns, NULL) : -ENOENT;
-	uint64_t dev, ino;
-	char now[64];
 
-	if (fd < 0)
-		return fd == -ENOENT || fd == -EINVAL;
-	if (!at->netns_id || netns_id(fd, &dev, &ino) < 0)
-		return false;
-	snprintf(now, sizeof(now), "%" PRIu64 ":%" PRIu64, dev, ino);
-	return strcmp(now, at->netns_id) != 0;
+	return fd < 0 ? fd == -ENOENT || fd == -EINVAL : !attachment_is_netns(at, fd);
 }
 
 static bool has_addresses(const struct attachment *at)

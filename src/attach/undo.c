@@ -3,7 +3,6 @@
  * One way back for DEL, a failed ADD, a restart and garbage collection. It looks at what is there rather than at how far ADD came:
  * each piece is taken back if it is found, so it can be run again until all is done.
  */
-#include <inttypes.h>
 #include <string.h>
 
 #include "attach/address.h"
@@ -275,17 +274,6 @@ static void undo_host(struct undo *u, size_t i)
 	restore_rdma(u, rec);
 }
 
-static bool is_same_netns(int fd, const char *id)
-{
-	uint64_t dev, ino;
-	char now[64];
-
-	if (netns_id(fd, &dev, &ino) < 0)
-		return false;
-	snprintf(now, sizeof(now), "%" PRIu64 ":%" PRIu64, dev, ino);
-	return !id || !strcmp(id, now);
-}
-
 static int open_all(struct undo *u)
 {
 	bool rdma = false;
@@ -299,7 +287,7 @@ static int open_all(struct undo *u)
 	if (r == 0 && u->host_fd < 0)
 		r = u->host_fd;
 	u->netns_fd = u->at->netns ? netns_open(u->at->netns, &u->e) : -1;
-	if (u->netns_fd >= 0 && (!is_same_netns(u->netns_fd, u->at->netns_id) || netns_same(u->netns_fd, u->host_fd))) {
+	if (u->netns_fd >= 0 && (!attachment_is_netns(u->at, u->netns_fd) || netns_same(u->netns_fd, u->host_fd))) {
 		close(u->netns_fd); /* the path names another namespace by now */
 		u->netns_fd = -1;
 	}

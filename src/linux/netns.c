@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
@@ -114,6 +115,25 @@ int netns_call(int fd, bool with_sysfs, int (*fn)(void *arg), void *arg, struct 
 	struct visit v = { .fd = fd, .with_sysfs = with_sysfs, .fn = fn, .arg = arg, .e = e };
 
 	return run_thread(visit_thread, &v);
+}
+
+static int read_cookie(void *arg)
+{
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	socklen_t len = sizeof(uint64_t);
+
+	return fd < 0 || getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, arg, &len) < 0 ? -errno : 0;
+}
+
+int netns_cookie(int fd, uint64_t *ret)
+{
+	uint64_t cookie;
+	struct err e;
+	int r = netns_call(fd, false, read_cookie, &cookie, &e);
+
+	if (r == 0)
+		*ret = cookie;
+	return r;
 }
 
 static void *new_thread(void *arg)

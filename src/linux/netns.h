@@ -13,6 +13,8 @@ int netns_open(const char *path, struct err *e);
 int netns_open_self(struct err *e); /* of the calling thread */
 /* Device and inode identify a namespace. */
 int netns_id(int fd, uint64_t *dev, uint64_t *ino);
+/* Tells it from those that had its inode before, until the next boot (SO_NETNS_COOKIE). -ENOPROTOOPT: Linux older than 5.14. */
+int netns_cookie(int fd, uint64_t *ret);
 bool netns_same(int fd_a, int fd_b);
 /* A new namespace that nobody else can name; it dies with the fd. */
 int netns_new(struct err *e);

@@ -284,6 +284,22 @@ def test_a_path_that_names_another_namespace_by_now_is_left_alone(node):
     assert "net1" in links(node.pod) and node.list() == []
 
 
+@pytest.mark.skipif(tuple(int(n) for n in os.uname().release.split(".")[:2]) < (5, 14), reason="a namespace has a cookie from Linux 5.14 on")
+@pytest.mark.parametrize("ends", ["DEL", "recover"])
+def test_a_namespace_that_got_path_and_inode_of_a_pods_is_left_alone(node, ends):
+    """The kernel gives an inode's number again at once. Here the journal is made to have it."""
+    node.cni("ADD")
+    ip("netns", "del", node.pod)
+    ip("netns", "add", node.pod)
+    ip("link", "add", "net1", "type", "veth", "peer", "name", "x", ns=node.pod)
+    journal, = (node.state / "attach").iterdir()
+    text, st = json.loads(journal.read_text()), os.stat(f"/run/netns/{node.pod}")
+    text["attachment"]["netnsId"] = f"{st.st_dev}:{st.st_ino}"
+    journal.write_text(json.dumps(text))
+    node.cni("DEL") if ends == "DEL" else node.driver("recover")
+    assert "net1" in links(node.pod) and node.list() == [] and node.leases() == []
+
+
 def test_a_vf_that_user_space_drives_is_looked_for_where_it_stays(node):
     devices = node.state / "root/sys/bus/pci/devices/0000:01:10.0"
     devices.mkdir(parents=True)

@@ -38,6 +38,26 @@ static void namespaces_are_told_apart(void **state)
 	assert_false(netns_same(self, -1));
 }
 
+static void a_cookie_is_of_one_namespace_and_of_none_that_gets_its_inode(void **state)
+{
+	uint64_t cookie, again, other = 0;
+	int fd = netns_new(&e);
+
+	assert_true(fd >= 0);
+	if (netns_cookie(fd, &cookie) == -ENOPROTOOPT) {
+		close(fd);
+		skip();
+	}
+	assert_int_equal(netns_cookie(fd, &again), 0);
+	assert_int_equal(again, cookie);
+	close(fd);
+	fd = netns_new(&e);
+	assert_int_equal(netns_cookie(fd, &other), 0);
+	assert_int_not_equal(other, cookie);
+	close(fd);
+	assert_true(netns_cookie(-1, &other) < 0);
+}
+
 struct seen {
 	int fd;
 	size_t n_links;
@@ -153,6 +173,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(another_file_is_no_namespace),
 		cmocka_unit_test(namespaces_are_told_apart),
+		cmocka_unit_test(a_cookie_is_of_one_namespace_and_of_none_that_gets_its_inode),
 		cmocka_unit_test(a_call_runs_inside_and_leaves_no_trace),
 		cmocka_unit_test(a_sysfs_of_here_needs_no_mount),
 		cmocka_unit_test(what_is_no_namespace_is_not_entered),
