@@ -205,6 +205,8 @@ def test_pods_live_and_end_while_the_api_server_is_away_for_a_minute(cluster, kv
     pods.names.remove(gone)
     for n in cluster.nodes:
         cluster.wait_node(n.name)
+    # its pods were not Ready while their nodes were not: till they are again, admission has no endpoint
+    plane.kubectl("-n", kserve.OPERATOR_NAMESPACE, "rollout", "status", "deployment/kvrail-controller", "--timeout=120s", timeout=130)
     plane.wait_for(lambda: pods.is_ready(again) and cluster.pod(kserve.NAMESPACE, again)["status"]["containerStatuses"][0]["restartCount"],
                    f"{again} runs again", 180)
     assert pods.main(old).pid == main.pid
