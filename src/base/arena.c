@@ -128,6 +128,17 @@ char *arena_printf(struct arena *a, const char *fmt, ...)
 	return s;
 }
 
+const char *arena_cut(struct arena *a, const char *s, size_t max)
+{
+	size_t n = max - 3;
+
+	if (strlen(s) <= max)
+		return s;
+	while (n && ((unsigned char)s[n] & 0xc0) == 0x80)
+		n--;
+	return arena_printf(a, "%.*s...", (int)n, s);
+}
+
 void *arena_push(struct arena *a, void *array, size_t *n, size_t size)
 {
 	void *old, *grown;

@@ -23,6 +23,8 @@ void *arena_alloc(struct arena *a, size_t size);
 void *arena_memdup(struct arena *a, const void *p, size_t size);
 char *arena_strdup(struct arena *a, const char *s); /* NULL gives NULL */
 char *arena_strndup(struct arena *a, const char *s, size_t n);
+/* @s itself where it has at most @max bytes, else its beginning and "...", that many together, cut between UTF-8 characters. @max is above 3. */
+const char *arena_cut(struct arena *a, const char *s, size_t max);
 char *arena_printf(struct arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 char *arena_vprintf(struct arena *a, const char *fmt, va_list ap);
 

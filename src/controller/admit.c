@@ -19,18 +19,12 @@ void admit_add(struct admission *ad, const char *path, yyjson_mut_val *value)
 void admit_warn(struct admission *ad, const char *fmt, ...)
 {
 	va_list ap;
-	size_t n;
-	char *text;
+	const char *text;
 
 	va_start(ap, fmt);
 	text = arena_vprintf(ad->a, fmt, ap);
 	va_end(ap);
-	if (strlen(text) > WARNING_MAX) {
-		for (n = WARNING_MAX - 3; n && ((unsigned char)text[n] & 0xc0) == 0x80;)
-			n--; /* not within a character */
-		strcpy(text + n, "...");
-	}
-	yyjson_mut_arr_add_str(ad->doc, ad->warnings, text);
+	yyjson_mut_arr_add_str(ad->doc, ad->warnings, arena_cut(ad->a, text, WARNING_MAX));
 }
 
 static bool is_review(yyjson_val *v)

@@ -20,17 +20,6 @@ static bool streq(const char *a, const char *b)
 	return !strcmp(a ? a : "", b ? b : "");
 }
 
-static const char *cut(struct arena *a, const char *s)
-{
-	size_t n = strlen(s);
-
-	if (n <= MESSAGE_MAX)
-		return s;
-	for (n = MESSAGE_MAX - 3; n && ((unsigned char)s[n] & 0xc0) == 0x80;)
-		n--; /* not within a character */
-	return arena_printf(a, "%.*s...", (int)n, s);
-}
-
 void conditions_make(struct arena *a, const struct verdict *v, int64_t generation, const struct api_condition *old, size_t n_old,
 		     const char *now, struct api_condition **ret, size_t *ret_n)
 {
@@ -45,7 +34,7 @@ void conditions_make(struct arena *a, const struct verdict *v, int64_t generatio
 			.type = types[i],
 			.status = on[i] ? "True" : "False",
 			.reason = tells ? v->reason : i == CONDITION_PROGRESSING ? "Settled" : "AsExpected",
-			.message = tells ? cut(a, v->message) : "",
+			.message = tells ? arena_cut(a, v->message, MESSAGE_MAX) : "",
 			.observed_generation = generation,
 		};
 		c->last_transition_time = was && streq(was->status, c->status) ? was->last_transition_time : now;
