@@ -4,7 +4,6 @@
  * /sys a small tree.
  */
 #include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/strbuf.h"
+#include "../remove-tree.h"
 
 static struct attachment *at;
 static struct attachment_rail rail;
@@ -174,11 +174,6 @@ static void put(const char *dir, const char *name, const char *text)
 	assert_int_equal(file_write_atomic(AT_FDCWD, path, text, strlen(text), 0644), 0);
 }
 
-static int rm(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	return remove(path);
-}
-
 static void for_its_guid_it_is_bound_again_and_its_devices_found(void **state)
 {
 	_cleanup_strbuf_ struct strbuf devices = STRBUF_INIT;
@@ -206,7 +201,7 @@ static void for_its_guid_it_is_bound_again_and_its_devices_found(void **state)
 	assert_string_equal(unbound, "0000:01:10.4");
 	assert_non_null(memmem(replay.last.buf, sizeof(replay.last.buf), "mlx5_7", 6)); /* the name that the journal has */
 	sysroot_close(root);
-	nftw(dir, rm, 8, FTW_DEPTH | FTW_PHYS);
+	remove_tree(dir);
 }
 
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* GID tables as machines show them, written into a small tree and read through a sysroot. */
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "fabric/gid.h"
+#include "../remove-tree.h"
 
 struct tree {
 	char dir[32];
@@ -69,17 +69,12 @@ static int setup(void **state)
 	return 0;
 }
 
-static int rm(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	return remove(path);
-}
-
 static int teardown(void **state)
 {
 	struct tree *t = *state;
 
 	sysroot_close(t->root);
-	nftw(t->dir, rm, 8, FTW_DEPTH | FTW_PHYS);
+	remove_tree(t->dir);
 	arena_free(t->arena);
 	free(t);
 	return 0;

@@ -3,7 +3,6 @@
  * A rail over InfiniBand whose interface (IPoIB) has an address: the port's GIDs come from GUIDs alone. Ports of RoCE beside it, in shared RDMA mode: each
  * pod sees all of them, and every pod's first interface is net1.
  */
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include "base/file.h"
 #include "kv/check.h"
 #include "kv/verbs.h"
+#include "../remove-tree.h"
 
 #define PORT "sys/class/infiniband/mlx5_2/ports/1/"
 
@@ -53,17 +53,12 @@ static int setup(void **state)
 	return 0;
 }
 
-static int rm(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	return remove(path);
-}
-
 static int teardown(void **state)
 {
 	struct tree *t = *state;
 
 	sysroot_close(t->root);
-	nftw(t->dir, rm, 8, FTW_DEPTH | FTW_PHYS);
+	remove_tree(t->dir);
 	arena_free(t->arena);
 	free(t);
 	return 0;
