@@ -9,11 +9,6 @@
 
 #define JSON_TEXT_MAX (1u << 20)
 
-static bool is_given(const char *s)
-{
-	return s && *s;
-}
-
 /* White space alone: pasted into a configuration it is not the same as nothing. */
 static bool is_blank(const char *s)
 {

@@ -103,11 +103,6 @@ static void check_resource_name(const char *name, struct complaints *c)
 		}
 }
 
-static bool is_given(const char *s)
-{
-	return s && *s;
-}
-
 /* False: it is told already that this selects nothing. */
 static bool check_hex(const char *path, const char *s, struct complaints *c)
 {

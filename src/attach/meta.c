@@ -6,6 +6,7 @@
 
 #include "attach/meta.h"
 #include "base/file.h"
+#include "base/parse.h"
 
 #define FILES_MAX 1024
 
@@ -29,11 +30,6 @@ static const struct field meta_fields[] = {
 };
 static TABLE(meta, meta_conf, "configuration");
 
-static bool is_set(const char *s)
-{
-	return s && *s;
-}
-
 bool meta_is(const struct request *rq)
 {
 	if (!rq->type)
@@ -56,16 +52,16 @@ int meta_parse(struct arena *a, yyjson_val *conf, const struct attach_cluster *c
 				return cni_fail(f, CNI_INVALID_CONFIG, NULL, "%s: %s", c.v[i].path, c.v[i].text);
 	if (mc.delegates && (!yyjson_is_arr(mc.delegates) || !yyjson_arr_size(mc.delegates)))
 		mc.delegates = NULL;
-	if (is_set(mc.cluster_network))
+	if (is_given(mc.cluster_network))
 		mc.delegates = NULL; /* as Multus: clusterNetwork wins */
 	else if (!mc.delegates)
 		return cni_fail(f, CNI_INVALID_CONFIG, NULL,
 				"neither clusterNetwork nor delegates says what the default network is: name a configuration, or put one into delegates");
-	mc.conf_dir = is_set(mc.conf_dir) ? mc.conf_dir : cluster && cluster->conf_dir ? cluster->conf_dir : "/etc/cni/multus/net.d";
-	mc.cni_dir = is_set(mc.cni_dir) ? mc.cni_dir : cluster && cluster->cni_dir ? cluster->cni_dir : "/var/lib/cni/multus";
-	mc.bin_dir = is_set(mc.bin_dir) ? mc.bin_dir : cluster && cluster->bin_dirs ? cluster->bin_dirs : "/opt/cni/bin";
-	mc.multus_namespace = is_set(mc.multus_namespace) ? mc.multus_namespace : "kube-system";
-	mc.global_namespaces = is_set(mc.global_namespaces) ? mc.global_namespaces : "default";
+	mc.conf_dir = is_given(mc.conf_dir) ? mc.conf_dir : cluster && cluster->conf_dir ? cluster->conf_dir : "/etc/cni/multus/net.d";
+	mc.cni_dir = is_given(mc.cni_dir) ? mc.cni_dir : cluster && cluster->cni_dir ? cluster->cni_dir : "/var/lib/cni/multus";
+	mc.bin_dir = is_given(mc.bin_dir) ? mc.bin_dir : cluster && cluster->bin_dirs ? cluster->bin_dirs : "/opt/cni/bin";
+	mc.multus_namespace = is_given(mc.multus_namespace) ? mc.multus_namespace : "kube-system";
+	mc.global_namespaces = is_given(mc.global_namespaces) ? mc.global_namespaces : "default";
 	if (!table_has(&meta, &mc, "systemNamespaces")) {
 		mc.system_namespaces = system;
 		mc.n_system_namespaces = 1;

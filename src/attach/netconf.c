@@ -4,6 +4,7 @@
 
 #include "attach/cniresult.h"
 #include "attach/netconf.h"
+#include "base/parse.h"
 
 bool netconf_is_name(const char *s)
 {
@@ -13,11 +14,6 @@ bool netconf_is_name(const char *s)
 		if (!isascii((unsigned char)*s) || (!isalnum((unsigned char)*s) && !strchr("_.-", *s)))
 			return false;
 	return true;
-}
-
-static bool is_set(const char *s)
-{
-	return s && *s;
 }
 
 enum kind { STRING, BOOLEAN, OBJECT, STRINGS, BOOLEANS };
@@ -77,7 +73,7 @@ static int check_members(const char *source, yyjson_val *obj, struct err *e)
 		const char *in = members[i].in;
 		yyjson_val *v = yyjson_obj_get(in ? yyjson_obj_get(obj, in) : obj, members[i].key);
 
-		if (members[i].kind == BOOLEAN && is_set(doc_str(obj, "type")))
+		if (members[i].kind == BOOLEAN && is_given(doc_str(obj, "type")))
 			continue; /* of lists only */
 		if (v && !yyjson_is_null(v) && !is_kind(v, members[i].kind))
 			return err_set(e, -EINVAL, "%s: %s%s%s must be %s", source, in ? in : "", in ? "." : "", members[i].key, members[i].want);
@@ -100,7 +96,7 @@ static int get_plugins(const char *source, yyjson_val *list, struct netconf *nc,
 
 		if (r < 0)
 			return err_wrap(e, r, "plugins[%zu]", nc->n_plugins);
-		if (!is_set(doc_str(v, "type")))
+		if (!is_given(doc_str(v, "type")))
 			return err_set(e, -EINVAL, "%s: plugins[%zu].type is missing", source, nc->n_plugins);
 		nc->plugins[nc->n_plugins++] = v;
 	}
@@ -127,7 +123,7 @@ static int get_version(const char *source, struct netconf *nc, struct err *e)
 			found = true;
 		}
 	}
-	if (found || !is_set(text))
+	if (found || !is_given(text))
 		return 0;
 	if (cni_version_parse(text, &nc->version) < 0)
 		return err_set(e, -EINVAL, "%s: cniVersion: \"%s\" is unknown; 0.1.0 to 1.1.0 are known", source, text);
@@ -145,7 +141,7 @@ int netconf_from_value(const char *source, yyjson_val *root, struct netconf *ret
 	r = check_members(source, root, e);
 	if (r < 0)
 		return r;
-	if (is_set(doc_str(root, "type"))) {
+	if (is_given(doc_str(root, "type"))) {
 		nc.plugins[nc.n_plugins++] = root;
 	} else {
 		nc.list = true;
@@ -155,7 +151,7 @@ int netconf_from_value(const char *source, yyjson_val *root, struct netconf *ret
 		r = get_version(source, &nc, e);
 	if (r < 0)
 		return r;
-	nc.name = is_set(nc.name) ? nc.name : NULL;
+	nc.name = is_given(nc.name) ? nc.name : NULL;
 	if (nc.name && !netconf_is_name(nc.name))
 		return err_set(e, -EINVAL, "%s: name: \"%s\" has other characters than a-z, A-Z, 0-9, \"_\", \".\" and \"-\"", source, nc.name);
 	*ret = nc;

@@ -7,6 +7,7 @@
 #include "attach/hwaddr.h"
 #include "attach/rail.h"
 #include "attach/sysctl.h"
+#include "base/parse.h"
 #include "base/strbuf.h"
 
 struct runtime_conf {
@@ -110,14 +111,9 @@ static int decode_plugin(struct arena *a, yyjson_val *v, struct plugin_conf *ret
 	return err_set(e, -EINVAL, "malformed plugin configuration");
 }
 
-static bool is_set(const char *s)
-{
-	return s && *s;
-}
-
 static int set_mac(struct rail *rail, const char *key, const char *text, struct err *e)
 {
-	if (!is_set(text))
+	if (!is_given(text))
 		return 0;
 	if (hwaddr_parse(text, rail->want.mac, 6) < 0)
 		return err_set(e, -EINVAL, "%s: \"%s\" is no MAC address such as 02:00:5e:10:00:01", key, text);
@@ -132,7 +128,7 @@ int rail_want_guid(struct rail *rail, const char *key, const char *text, struct 
 	unsigned char raw[8];
 	uint64_t guid = 0;
 
-	if (!is_set(text))
+	if (!is_given(text))
 		return 0;
 	if (hwaddr_parse(text, raw, 8) < 0)
 		return err_set(e, -EINVAL, "%s: \"%s\" is no GUID such as 02:00:5e:ff:fe:10:00:01", key, text);
@@ -216,7 +212,7 @@ static int set_rates(const struct plugin_conf *c, struct rail_want *w, struct er
 
 static int word_index(const char *word, const char *const *words)
 {
-	for (int i = 0; is_set(word) && words[i]; i++)
+	for (int i = 0; is_given(word) && words[i]; i++)
 		if (!strcmp(word, words[i]))
 			return i;
 	return RAIL_UNSET;
@@ -233,12 +229,12 @@ static int apply_main(struct arena *a, yyjson_val *v, struct rail *rail, struct 
 	if (r == 0)
 		r = set_rates(&c, w, e);
 	if (r == 0)
-		r = set_mac(rail, "mac", is_set(c.mac) ? c.mac : c.mac_upper, e);
+		r = set_mac(rail, "mac", is_given(c.mac) ? c.mac : c.mac_upper, e);
 	if (r == 0 && c.args && c.args->cni)
 		r = rail_want_ips(a, rail, "args.cni.ips", list_of(a, c.args->cni->ips, c.args->cni->n_ips), e);
 	if (r == 0 && c.runtime)
 		r = set_mac(rail, "runtimeConfig.mac", c.runtime->mac, e);
-	rail->mac_by_runtime = c.runtime && is_set(c.runtime->mac);
+	rail->mac_by_runtime = c.runtime && is_given(c.runtime->mac);
 	if (r == 0 && c.args && c.args->cni)
 		r = rail_want_guid(rail, "args.cni.guid", c.args->cni->guid, e);
 	if (r == 0 && c.runtime)
@@ -255,12 +251,12 @@ static int apply_main(struct arena *a, yyjson_val *v, struct rail *rail, struct 
 	/* sriov-cni never applied its "mtu"; as a type of ours it counts */
 	if (!strcmp(c.type, "kvrail") && c.mtu)
 		w->mtu = *c.mtu;
-	if (is_set(c.resource))
+	if (is_given(c.resource))
 		rail->resource = c.resource;
-	if (c.runtime && is_set(c.runtime->device_id))
+	if (c.runtime && is_given(c.runtime->device_id))
 		rail->device_id = c.runtime->device_id;
-	else if (is_set(c.device_id) || is_set(c.pci_bus_id))
-		rail->device_id = is_set(c.device_id) ? c.device_id : c.pci_bus_id;
+	else if (is_given(c.device_id) || is_given(c.pci_bus_id))
+		rail->device_id = is_given(c.device_id) ? c.device_id : c.pci_bus_id;
 	return 0;
 }
 

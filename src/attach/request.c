@@ -65,11 +65,6 @@ int cni_fail_errno(struct cni_failure *f, int r)
 	return f->code;
 }
 
-static bool is_set(const char *s)
-{
-	return s && *s;
-}
-
 static int check_env(struct arena *a, const struct cni_env *env, unsigned needs, struct cni_failure *f)
 {
 	const struct {
@@ -84,7 +79,7 @@ static int check_env(struct arena *a, const struct cni_env *env, unsigned needs,
 	_cleanup_strbuf_ struct strbuf missing = STRBUF_INIT;
 
 	for (size_t i = 0; i < ARRAY_SIZE(vars); i++)
-		if ((needs & vars[i].bit) && !is_set(vars[i].value))
+		if ((needs & vars[i].bit) && !is_given(vars[i].value))
 			strbuf_addf(&missing, "%s%s", missing.len ? "," : "", vars[i].name);
 	if (missing.len)
 		return cni_fail(f, CNI_INVALID_ENV, NULL, "required env variables [%s] missing", missing.s);
@@ -118,7 +113,7 @@ static int check_version(struct arena *a, struct request *rq, struct cni_failure
 
 	if (yyjson_obj_get(rq->conf, "cniVersion") && !text)
 		return cni_fail(f, CNI_DECODE, NULL, "error unmarshall network config: cniVersion must be a string");
-	if (!is_set(text))
+	if (!is_given(text))
 		text = "0.1.0"; /* what the Go library takes a configuration without one for */
 	for (size_t i = 0; i < CNI_VERSIONS; i++) {
 		if (strcmp(text, version_texts[i]))
@@ -148,7 +143,7 @@ static int check_conf(struct arena *a, const char *conf, size_t len, struct requ
 	rq->prev_result = yyjson_obj_get(rq->conf, "prevResult");
 	if (yyjson_is_null(rq->prev_result))
 		rq->prev_result = NULL;
-	if (!is_set(rq->name))
+	if (!is_given(rq->name))
 		return cni_fail(f, CNI_INVALID_CONFIG, NULL, "missing network name");
 	if (!netconf_is_name(rq->name))
 		return cni_fail(f, CNI_INVALID_CONFIG, arena_strdup(a, rq->name), "invalid characters found in network name");
@@ -207,13 +202,13 @@ static int parse_valid(struct arena *a, struct request *rq, struct cni_failure *
 
 static int find_verb(const char *command, enum cni_verb *ret, struct cni_failure *f)
 {
-	for (size_t i = 0; is_set(command) && i < ARRAY_SIZE(verbs); i++) {
+	for (size_t i = 0; is_given(command) && i < ARRAY_SIZE(verbs); i++) {
 		if (!strcmp(command, verbs[i].name)) {
 			*ret = (enum cni_verb)i;
 			return 0;
 		}
 	}
-	if (!is_set(command))
+	if (!is_given(command))
 		return cni_fail(f, CNI_INVALID_ENV, NULL, "required env variables [CNI_COMMAND] missing");
 	return cni_fail(f, CNI_INVALID_ENV, NULL, "unknown CNI_COMMAND: %s", command);
 }
@@ -228,11 +223,11 @@ int request_parse(struct arena *a, const struct cni_env *env, const char *conf, 
 		r = check_env(a, env, verbs[rq.verb].needs, f);
 	if (r == 0)
 		r = check_conf(a, conf, len, &rq, f);
-	if (r == 0 && is_set(env->container_id))
+	if (r == 0 && is_given(env->container_id))
 		r = check_container(env->container_id, f);
-	if (r == 0 && is_set(env->ifname))
+	if (r == 0 && is_given(env->ifname))
 		r = check_ifname(a, env->ifname, f);
-	if (r == 0 && is_set(env->args))
+	if (r == 0 && is_given(env->args))
 		r = parse_args(a, env->args, &rq, f);
 	if (r == 0 && rq.verb == VERB_GC)
 		r = parse_valid(a, &rq, f);
@@ -240,12 +235,12 @@ int request_parse(struct arena *a, const struct cni_env *env, const char *conf, 
 		return r;
 	rq.container = arena_strdup(a, env->container_id);
 	rq.ifname = arena_strdup(a, env->ifname);
-	rq.args = arena_strdup(a, is_set(env->args) ? env->args : "");
-	rq.path = arena_strdup(a, is_set(env->path) ? env->path : "");
+	rq.args = arena_strdup(a, is_given(env->args) ? env->args : "");
+	rq.path = arena_strdup(a, is_given(env->path) ? env->path : "");
 	rq.caller = env->caller;
 	rq.ipam = env->plugin && !strcmp(env->plugin, "whereabouts");
-	rq.within = is_set(env->within) ? arena_strdup(a, env->within) : NULL;
-	rq.netns = is_set(env->netns) ? arena_strdup(a, env->netns) : NULL;
+	rq.within = is_given(env->within) ? arena_strdup(a, env->within) : NULL;
+	rq.netns = is_given(env->netns) ? arena_strdup(a, env->netns) : NULL;
 	*ret = rq;
 	return 0;
 }

@@ -17,6 +17,12 @@ int parse_i64(const char *s, int base, int64_t min, int64_t max, int64_t *ret);
  */
 const char *parse_nearest(const char *word, const char *const *words);
 
+/* Whether an optional word is there: an empty one is none. */
+static inline bool is_given(const char *s)
+{
+	return s && *s;
+}
+
 /* A name that Linux takes for a network interface: 1 to 15 bytes, no '/', ':' or white space, not "." or "..". */
 bool parse_is_ifname(const char *s);
 

@@ -8,11 +8,6 @@
 #include "base/parse.h"
 #include "cmd/cluster.h"
 
-static bool given(const char *s)
-{
-	return s && *s;
-}
-
 /* An agent's, of this host, also where only root may look: its commands are not for a cluster then. */
 static bool is_socket(const char *path)
 {
@@ -26,12 +21,12 @@ bool cmd_cluster_is_meant(const struct cluster_options *o)
 	const char *home = secure_getenv("HOME");
 	char path[4096];
 
-	if (given(o->kubeconfig) || given(o->context))
+	if (is_given(o->kubeconfig) || is_given(o->context))
 		return true;
-	if (given(secure_getenv("KVRAIL_SOCKET")) || is_socket(cmd_socket()))
+	if (is_given(secure_getenv("KVRAIL_SOCKET")) || is_socket(cmd_socket()))
 		return false;
 	snprintf(path, sizeof(path), "%s/.kube/config", home ? home : "/root");
-	return given(secure_getenv("KUBECONFIG")) || given(secure_getenv("KUBERNETES_SERVICE_HOST")) || access(path, R_OK) == 0;
+	return is_given(secure_getenv("KUBECONFIG")) || is_given(secure_getenv("KUBERNETES_SERVICE_HOST")) || access(path, R_OK) == 0;
 }
 
 static void on_warning(const char *text)
@@ -70,7 +65,7 @@ static bool is_called(yyjson_val *resource, const char *name)
 	size_t i, max;
 
 	for (i = 0; i < ARRAY_SIZE(keys); i++)
-		if (given(doc_str(resource, keys[i])) && !strcasecmp(doc_str(resource, keys[i]), name))
+		if (is_given(doc_str(resource, keys[i])) && !strcasecmp(doc_str(resource, keys[i]), name))
 			return true;
 	yyjson_arr_foreach(yyjson_obj_get(resource, "shortNames"), i, max, v)
 		if (yyjson_is_str(v) && !strcasecmp(yyjson_get_str(v), name))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
+#include "base/parse.h"
 #include "cmd/manifests.h"
 #include "policy/merge.h"
 
@@ -66,11 +67,6 @@ static size_t check_together(struct cmd_run *run, const struct manifest *m, size
 	return errors;
 }
 
-static bool given(const char *s)
-{
-	return s && *s;
-}
-
 static bool is_network(const struct manifest *m)
 {
 	return !strcmp(m->kind->kind, "SriovNetwork") || !strcmp(m->kind->kind, "SriovIBNetwork") || !strcmp(m->kind->kind, "OVSNetwork");
@@ -83,7 +79,7 @@ static bool check_namespace(struct cmd_run *run, const struct manifest *m, const
 	const char *field = "metadata.namespace", *text = NULL;
 	bool warning = false;
 
-	if (is_network(m) && given(((const struct api_network *)m->object)->spec->network_namespace)) {
+	if (is_network(m) && is_given(((const struct api_network *)m->object)->spec->network_namespace)) {
 		field = "spec.networkNamespace";
 		text = arena_printf(run->arena, ".Spec.NetworkNamespace field can't be specified if the resource is not in the %s namespace", ns);
 	} else if (!strcmp(m->kind->kind, "SriovOperatorConfig")) {

@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "base/parse.h"
 #include "base/strbuf.h"
 #include "policy/jsontext.h"
 #include "policy/merge.h"
@@ -14,11 +15,6 @@
 #define GROUP "sriovnetwork.openshift.io"
 #define OWNER_REF "sriovnetwork.openshift.io/owner-ref"
 #define CNI_VERSION "1.0.0"
-
-static bool given(const char *s)
-{
-	return s && *s;
-}
 
 static bool one_of(const char *s, const char *const *words)
 {
@@ -30,7 +26,7 @@ static bool one_of(const char *s, const char *const *words)
 
 static void add_text(struct strbuf *b, const char *key, const char *text)
 {
-	if (given(text))
+	if (is_given(text))
 		strbuf_addf(b, "\"%s\":\"%s\",", key, text);
 }
 
@@ -57,7 +53,7 @@ static void add_sriov(struct strbuf *b, const struct api_network_spec *s)
 
 static void add_capabilities(struct strbuf *b, const struct api_network_spec *s)
 {
-	if (given(s->capabilities))
+	if (is_given(s->capabilities))
 		strbuf_addf(b, "\"capabilities\":%s,", s->capabilities);
 }
 
@@ -105,7 +101,7 @@ static void add_ovs(struct strbuf *b, const struct api_network_spec *s)
 static void add_ipam(struct strbuf *b, const struct api_network_spec *s)
 {
 	strbuf_addstr(b, "\"ipam\":");
-	if (given(s->ipam))
+	if (is_given(s->ipam))
 		jsontext_add_without_space(b, s->ipam);
 	else
 		strbuf_addstr(b, "{}");
@@ -115,7 +111,7 @@ static void add_ipam(struct strbuf *b, const struct api_network_spec *s)
 static void paste(struct strbuf *b, const struct api_kind *kind, const struct api_network *n)
 {
 	const struct api_network_spec *s = n->spec;
-	bool list = given(s->meta_plugins);
+	bool list = is_given(s->meta_plugins);
 
 	strbuf_addf(b, "{\"cniVersion\":\"" CNI_VERSION "\",\"name\":\"%s\",%s",
 		    n->object.meta->name, list ? "\"plugins\":[{" : "");
@@ -158,7 +154,7 @@ static int blame(const struct api_network *n, const char *why, struct err *e)
 		_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 		struct err reason;
 
-		if (!given(fields[i].text))
+		if (!is_given(fields[i].text))
 			continue;
 		strbuf_addf(&text, "%s%s%s", fields[i].before, fields[i].text, fields[i].after);
 		if (jsontext_check(text.s, &reason) < 0)
@@ -194,7 +190,7 @@ static int set_owner(struct arena *a, const struct api_kind *kind, const struct 
 	yyjson_mut_val *list = yyjson_mut_arr(doc), *owner = yyjson_mut_arr_add_obj(doc, list);
 	const char *text;
 
-	if (!given(n->object.meta->uid) || strcmp(meta->namespace, n->object.meta->namespace))
+	if (!is_given(n->object.meta->uid) || strcmp(meta->namespace, n->object.meta->namespace))
 		return 0;
 	yyjson_mut_obj_add_str(doc, owner, "apiVersion",
 			       arena_printf(a, "%s/%s", kind->group, kind->version));
@@ -218,7 +214,7 @@ int render_nad(struct arena *a, const struct api_kind *kind, const struct api_ne
 	nad->object.api_version = "k8s.cni.cncf.io/v1";
 	nad->object.kind = "NetworkAttachmentDefinition";
 	meta->name = from->name;
-	meta->namespace = given(network->spec->network_namespace) ? network->spec->network_namespace :
+	meta->namespace = is_given(network->spec->network_namespace) ? network->spec->network_namespace :
 			  from->namespace ? from->namespace : "";
 	annotation = arena_push(a, &meta->annotations, &meta->n_annotations, sizeof(*annotation));
 	annotation->key = NAD_RESOURCE_NAME;

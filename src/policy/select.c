@@ -2,13 +2,9 @@
 #include <regex.h>
 #include <string.h>
 
+#include "base/parse.h"
 #include "base/strbuf.h"
 #include "policy/select.h"
-
-static bool given(const char *s)
-{
-	return s && *s;
-}
 
 static bool in_list(const char *s, const char **list, size_t n)
 {
@@ -77,15 +73,15 @@ static bool part_given(const struct api_nic_selector *s, enum part part)
 {
 	switch (part) {
 	case VENDOR:
-		return given(s->vendor);
+		return is_given(s->vendor);
 	case DEVICE:
-		return given(s->device_id);
+		return is_given(s->device_id);
 	case ROOT_DEVICES:
 		return s->n_root_devices > 0;
 	case PF_NAMES:
 		return s->n_pf_names > 0;
 	default:
-		return given(s->net_filter);
+		return is_given(s->net_filter);
 	}
 }
 
@@ -137,7 +133,7 @@ static const char *port_value(struct arena *a, const struct api_interface_status
 
 	if (part == PF_NAMES && pf->n_alt_names)
 		return arena_printf(a, "%s (%s)", pf->name, joined(a, pf->alt_names, pf->n_alt_names));
-	return given(value[part]) ? value[part] : "unknown";
+	return is_given(value[part]) ? value[part] : "unknown";
 }
 
 bool merge_selects(struct arena *a, const struct api_nic_selector *s, const struct api_interface_status *pf,

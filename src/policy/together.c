@@ -6,17 +6,13 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/parse.h"
 #include "policy/merge.h"
 #include "policy/select.h"
 
 #define VENDOR_INTEL "8086"
 #define VENDOR_MELLANOX "15b3"
 #define MELLANOX_VFS_MAX 128 /* the webhook's; what a port has is in totalvfs */
-
-static bool given(const char *s)
-{
-	return s && *s;
-}
 
 static const char *name_of(const struct api_policy *p)
 {
@@ -178,7 +174,7 @@ static void check_external(const struct api_policy *p, const struct api_interfac
 		complain(c, false, at(c, p, "spec.mtu"),
 			 "MTU(%lld) in CR %s is higher than the MTU for the PF externally value(%lld)",
 			 (long long)s->mtu, name_of(p), (long long)pf->mtu);
-	if (given(s->link_type) && strcasecmp(s->link_type, pf->link_type ? pf->link_type : ""))
+	if (is_given(s->link_type) && strcasecmp(s->link_type, pf->link_type ? pf->link_type : ""))
 		complain(c, false, at(c, p, "spec.linkType"),
 			 "LinkType(%s) in CR %s is not equal to the LinkType for the PF externally value(%s)",
 			 s->link_type, name_of(p), pf->link_type ? pf->link_type : "");
@@ -203,7 +199,7 @@ static void check_port(const struct api_policy *p, const struct api_interface_st
 			 (long long)s->num_vfs, name_of(p), (long long)max, pf->name ? pf->name : "");
 	if (s->externally_managed)
 		check_external(p, pf, c);
-	if (given(s->vdpa_type) && strcmp(vendor, VENDOR_MELLANOX))
+	if (is_given(s->vdpa_type) && strcmp(vendor, VENDOR_MELLANOX))
 		complain(c, false, at(c, p, "spec.vdpaType"),
 			 "vendor(%s) in CR %s not supported for vdpa interface(%s)", vendor,
 			 name_of(p), pf->name ? pf->name : "");
