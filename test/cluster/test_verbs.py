@@ -58,8 +58,9 @@ def granted(account):
 
 
 def uninstalled(events):
-    """When the first binding was deleted; what comes later is asked without rights."""
-    return min((e["requestReceivedTimestamp"] for e in events if e["verb"] == "delete" and e.get("objectRef", {}).get("resource", "").endswith("rolebindings")
+    """When the first account or binding was deleted; what comes later is asked without rights."""
+    return min((e["requestReceivedTimestamp"] for e in events if e["verb"] == "delete"
+                and e.get("objectRef", {}).get("resource", "").endswith(("serviceaccounts", "rolebindings"))
                 and e["objectRef"].get("name", "").startswith("kvrail")), default="9999")
 
 
