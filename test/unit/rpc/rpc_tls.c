@@ -216,16 +216,14 @@ static void bodies_that_do_not_end_are_bounded_and_small_ones_go_on(void **state
 	struct httpd *h;
 	struct err e;
 	size_t n = 0;
-	int fds[24], status = 200;
+	int fds[24], status;
 
 	assert_int_equal(httpd_start_tcp("127.0.0.1:0", NULL, max, 256, handler, NULL, &h, &e), 0);
 	while (n < 8)
 		fds[n++] = post(httpd_port(h), max, max - 1);
 	/* one of the eight is refused if it comes while the body that asks here is held: small ones take its room */
-	while (status == 200 && n < ARRAY_SIZE(fds)) {
-		status = status_of(httpd_port(h), 1 << 20, 200, 50);
+	while ((status = status_of(httpd_port(h), 1 << 20, 200, 50)) == 200 && n < ARRAY_SIZE(fds))
 		fds[n++] = post(httpd_port(h), max, 512 << 10);
-	}
 	assert_int_equal(status, 503);
 	assert_int_equal(status_of(httpd_port(h), 1000, 0, 1), 200);
 	while (n)
