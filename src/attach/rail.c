@@ -245,8 +245,8 @@ static int apply_main(struct arena *a, yyjson_val *v, struct rail *rail, struct 
 		r = ipam_conf_parse(a, c.ipam, &rail->ipam, e);
 	if (r < 0)
 		return r;
-	w->spoofchk = c.spoofchk && *c.spoofchk ? !strcmp(c.spoofchk, "on") : RAIL_UNSET;
-	w->trust = c.trust && *c.trust ? !strcmp(c.trust, "on") : RAIL_UNSET;
+	w->spoofchk = is_given(c.spoofchk) ? !strcmp(c.spoofchk, "on") : RAIL_UNSET;
+	w->trust = is_given(c.trust) ? !strcmp(c.trust, "on") : RAIL_UNSET;
 	w->link_state = word_index(c.link_state, link_states);
 	/* sriov-cni never applied its "mtu"; as a type of ours it counts */
 	if (!strcmp(c.type, "kvrail") && c.mtu)
